@@ -1,0 +1,427 @@
+"""The four ports: Journal, Sink, Store, State. Every topology is a choice of implementations behind them.
+
+The contract stands here, on the protocols; `tests/contracts` holds every implementation to it. Nothing here does I/O.
+All times are seconds since the epoch (UTC) unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from shippers.batch import Batch, Header
+from shippers.errors import LastbeatError, Unavailable
+
+# --- Journal ---------------------------------------------------------------------------------------------------------
+
+
+class TopicPartition(NamedTuple):
+    """One ordered run of records. Topics are `lastbeat.<region>.<dataset>`."""
+
+    topic: str
+    partition: int
+
+
+def topic_of(header: Header) -> str:
+    """The topic that a batch belongs to; a pure function of its header."""
+    return f"lastbeat.{header.region}.{header.dataset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One batch as the journal keeps it. `offset` only grows; `next_offset` is where reading goes on after it.
+
+    `appended_at` is the journal's own clock, the one that the watch believes. `header` and `body` are the bytes of
+    the batch, unopened.
+    """
+
+    tp: TopicPartition
+    offset: int
+    next_offset: int
+    appended_at: float
+    header: bytes
+    body: bytes
+
+
+class JournalFull(Unavailable):
+    """The journal refuses to append rather than delete what is unread. The caller keeps the batch and tries again."""
+
+
+class Gap(LastbeatError):
+    """Records were gone before they were read: `wanted` is where reading should have gone on, `found` where it can.
+
+    Raised by `Reader.poll` once for each gap; reading then goes on at `found`. The caller reports it: never skipped
+    in silence.
+    """
+
+    permanent = True
+
+    def __init__(self, tp: TopicPartition, wanted: int, found: int) -> None:
+        super().__init__(f"{tp.topic}/{tp.partition}: records from {wanted} to {found} are gone, never read")
+        self.tp, self.wanted, self.found = tp, wanted, found
+
+
+class Journal(Protocol):
+    """Keeps batches, durably and in order, until every reader group has read them."""
+
+    def append(self, batches: Sequence[Batch]) -> None:
+        """Append batches; durable (on disk, or acknowledged by all replicas) when this returns.
+
+        Called by the gateway from worker threads, many at once; blocks for one fsync or one round trip. All or, when
+        it raises, perhaps a part of them: the caller sends all again, and the sink drops what it has already.
+
+        Raises JournalFull or Unavailable; the caller answers 503 with `retry_after_s`.
+        """
+        ...
+
+    def reader(self, group: str | None, datasets: Sequence[str]) -> Reader:
+        """Open a reader over all topics of these datasets, those that come into being later included.
+
+        With a `group` the offsets it commits are kept, and hold back retention; without one, reading starts at the
+        oldest record (or where `seek` says) and nothing is kept.
+        """
+        ...
+
+    def close(self) -> None:
+        """Make durable what was appended and let go of everything. Idempotent."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads a journal in order, partition by partition. Used by one thread."""
+
+    def poll(self, max_bytes: int, timeout_s: float) -> list[Record]:
+        """The next records: at least one if there is any, else wait up to `timeout_s` for one, else an empty list.
+
+        Stops adding once `max_bytes` of bodies are exceeded. Raises Gap (reading then goes on behind it) or
+        Unavailable (try again).
+        """
+        ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Go on reading `tp` at `offset`, which a record or a sink's own positions gave."""
+        ...
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Keep, for this group, that everything below these offsets is done for good. Durable when it returns."""
+        ...
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        """Return no records of these until `resume`; polling goes on, so that no rebalance is provoked."""
+        ...
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        """Undo `pause`."""
+        ...
+
+    def assigned(self) -> set[TopicPartition]:
+        """The partitions that this reader reads now."""
+        ...
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """How far this reader's position is behind the end, per partition, in the journal's own unit (records or
+        bytes). 0 says: read to the end as it stood when this was called."""
+        ...
+
+    def close(self) -> None:
+        """Leave. Commits nothing by itself."""
+        ...
+
+
+# --- Sink ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record: how many events were stored, were there already, or went to the dead letters.
+
+    stored + duplicate + dead = the header's count, unless `retry` is set: then nothing is settled, and the caller
+    keeps the record and writes it again.
+    """
+
+    record: Record
+    stored: int = 0
+    duplicate: int = 0
+    dead: int = 0
+    retry: bool = False
+
+
+class Sink(Protocol):
+    """Where batches end: stores each event once, however often its batch arrives."""
+
+    def write(self, records: Sequence[Record]) -> list[Outcome]:
+        """Store records of any mixture of topics; one outcome a record, in their order.
+
+        Called by the indexer's one thread; may block for as long as the store needs. When it returns, every event
+        of every record without `retry` is durable in the store or in the dead letters (with its reason and its
+        original bytes). A void batch is kept as its numbers; a canary must not be given here.
+
+        Raises Unavailable when nothing at all was settled; the caller pauses and writes the same records again.
+        """
+        ...
+
+    def positions(self) -> Mapping[TopicPartition, int] | None:
+        """Where reading must go on, if the sink keeps that in the same commit as the data; else None: then the
+        reader's committed offsets rule."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and let go of everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that could not be stored, kept with its reason and its original bytes.
+
+    `first` and `count` are its numbers in `stream`; source is where it was read, as `topic/partition/offset`.
+    """
+
+    stream: str
+    first: int
+    count: int
+    region: str
+    service: str
+    dataset: str
+    reason: str
+    source: str
+    original: bytes
+    at: float
+
+
+# --- Store -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which events a question is about. Empty tuples and None mean "any".
+
+    Times are the event's own, `start` included, `end` not. `errors` keeps level ERROR and worse, or outcome failure.
+    `text` matches, without regard to case, events whose message or error message has every word of it. `ids` are
+    matched exactly against trace, span and transaction id and every label's value.
+    """
+
+    start: float
+    end: float
+    regions: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ("business", "console")
+    levels: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    errors: bool = False
+    text: str = ""
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One stored event, as boards show it. The names are ECS's without their dots; absent text is ''."""
+
+    at: float
+    stream: str
+    sequence: int
+    message: str = ""
+    level: str = ""
+    logger: str = ""
+    dataset: str = ""
+    action: str = ""
+    outcome: str = ""
+    duration_ns: int | None = None
+    service: str = ""
+    version: str = ""
+    environment: str = ""
+    instance: str = ""
+    region: str = ""
+    zone: str = ""
+    host: str = ""
+    pid: int | None = None
+    trace_id: str = ""
+    span_id: str = ""
+    transaction_id: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    error_stack: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Its identity everywhere: `<stream>:<number>`."""
+        return f"{self.stream}:{self.sequence}"
+
+
+BY = ("service", "region", "level", "version", "instance", "action", "outcome", "logger")
+"""What volume, latency, peaks and top can be split by: names of Event's fields, for every implementation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Counts per time step. `times[i]` is the start of step i, a multiple of `step_s`; the steps cover all of
+    `where`, empty ones as 0. `series` maps each value of `by` ('' without `by`) to its counts, one a step."""
+
+    step_s: float
+    times: tuple[float, ...]
+    series: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Durations per time step, as counts in the fixed buckets of `collector.latency`. They add up across anything.
+
+    `series` maps each value of `by` ('' without `by`) to one mapping {bucket: count} a step.
+    """
+
+    step_s: float
+    times: tuple[float, ...]
+    series: Mapping[str, tuple[Mapping[int, int], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The busiest step: when it began, its count over all, and who had most of it."""
+
+    at: float
+    step_s: float
+    count: int
+    top: str
+    top_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a long answer: at most `limit` events, older than `before` (a Hits.next), newest first."""
+
+    limit: int = 100
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """One page of events, newest first; `next` is the cursor of the page behind it, None at the end."""
+
+    events: tuple[Event, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Events that came in since the last call, in order of arrival, and the cursor for the next call."""
+
+    events: tuple[Event, ...]
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field that can be filtered on: its name (`labels.order_id`), its type (text | number) and an example."""
+
+    name: str
+    type: str
+    example: str
+
+
+class Store(Protocol):
+    """Answers the boards' and the rules' few questions. Each event counts once, as soon as the journal holds it.
+
+    Called from any thread, many at once. Every method raises Unavailable, with words for a person, when the store
+    can't be reached; an empty answer always means that there is nothing.
+    """
+
+    def volume(self, where: Where, step_s: float, by: str | None = None) -> Volume:
+        """How many events a step, split by one of BY."""
+        ...
+
+    def latency(self, where: Where, step_s: float, by: str | None = None) -> Latency:
+        """Durations of the events that have one."""
+        ...
+
+    def peaks(self, where: Where, step_s: float, by: str = "service", limit: int = 1) -> list[Peak]:
+        """The busiest steps, the highest first."""
+        ...
+
+    def top(self, where: Where, field: str, limit: int = 10) -> list[tuple[str, int]]:
+        """The most frequent values of one of BY, or of `labels.<name>`, with their counts; most first, '' left out."""
+        ...
+
+    def search(self, where: Where, page: Page = Page()) -> Hits:
+        """Events, newest first."""
+        ...
+
+    def tail(self, where: Where, after: str | None = None, limit: int = 500) -> Tail:
+        """What has come in since `after`; without it, nothing yet and a cursor that begins now. Times in `where`
+        are not looked at."""
+        ...
+
+    def correlate(self, id: str, start: float, end: float) -> tuple[Event, ...]:
+        """Every event, oldest first, at most 10,000, whose trace, span or transaction id, or any label, is exactly `id`."""
+        ...
+
+    def fields(self, where: Where) -> list[Field]:
+        """The labels and measures in use, most used first, at most 200."""
+        ...
+
+
+# --- State -----------------------------------------------------------------------------------------------------------
+
+
+class Table(StrEnum):
+    """What State keeps. Each is a set of JSON documents by key."""
+
+    FLEET = "fleet"
+    INCIDENTS = "incidents"
+    SILENCES = "silences"
+    LEASES = "leases"
+    SNAPSHOTS = "snapshots"
+    DELETED_DAYS = "deleted_days"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One document and the version that a compare-and-set must name. Versions are opaque."""
+
+    key: str
+    doc: Mapping[str, Any]
+    version: str
+
+
+class Conflict(LastbeatError):
+    """Somebody else changed the row first: read it again, decide again."""
+
+
+class State(Protocol):
+    """Small documents with compare-and-set on one row. There are no transactions over several rows: what must
+    change together is one document.
+
+    Called from any thread and several processes. Every method raises Unavailable when it can't be reached.
+    """
+
+    def get(self, table: Table, key: str) -> Row | None:
+        """The row, or None."""
+        ...
+
+    def put(self, table: Table, key: str, doc: Mapping[str, Any], version: str | None) -> str:
+        """Write the row if it still has `version` (None: if there is none yet); durable on return.
+
+        Returns the new version. Raises Conflict.
+        """
+        ...
+
+    def put_many(self, table: Table, docs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write rows without comparing; for rows with one writer (the fleet, snapshots). All or none."""
+        ...
+
+    def scan(self, table: Table) -> Iterator[Row]:
+        """Every row, in order of key."""
+        ...
+
+    def delete(self, table: Table, key: str) -> None:
+        """Remove the row, if it is there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
