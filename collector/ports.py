@@ -357,7 +357,7 @@ class Store(Protocol):
         ...
 
     def correlate(self, id: str, start: float, end: float) -> tuple[Event, ...]:
-        """Every event, oldest first, at most 10,000, whose trace, span or transaction id, or any label, is exactly `id`."""
+        """Events, oldest first, at most 10,000, whose trace, span or transaction id, or any label, is exactly `id`."""
         ...
 
     def fields(self, where: Where) -> list[Field]:
