@@ -1,0 +1,96 @@
+"""Every implementation of Store, for the one contract suite: a new one is one function and one line in STORES.
+
+A maker is given an empty folder and yields a Store and a function that hands it events as they would arrive.
+`batches_of` turns events into sealed batches, for stores that are fed through a journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from collector.memory import MemoryStore
+from collector.ports import Event, Store
+from shippers.batch import Batch, Header, seal
+from shippers.clock import FakeClock
+
+Add = Callable[[list[Event]], None]
+Maker = Callable[[Path], AbstractContextManager[tuple[Store, Add]]]
+
+
+@contextlib.contextmanager
+def memory(folder: Path) -> Iterator[tuple[Store, Add]]:
+    store = MemoryStore(FakeClock())
+
+    def add(events: list[Event]) -> None:
+        for event in events:
+            store.add(event)
+
+    yield store, add
+
+
+STORES: dict[str, Maker] = {
+    "memory": memory,
+}
+
+
+def batches_of(events: Iterable[Event]) -> list[Batch]:
+    """Seal events into batches as a shipper would: runs of consecutive numbers of one stream, region and day."""
+
+    def run(numbered: tuple[int, Event]) -> tuple[object, ...]:
+        position, event = numbered
+        day = datetime.fromtimestamp(event.at, UTC).date().isoformat()
+        return event.stream, event.region, day, event.dataset, event.service, event.instance, event.sequence - position
+
+    batches = []
+    for key, group in itertools.groupby(enumerate(events), run):
+        run_of = [event for _, event in group]
+        stream, region, day, dataset, service, instance, _ = map(str, key)
+        header = Header(stream, run_of[0].sequence, 0, region, dataset, day, service, instance, 0)
+        batches.append(seal(header, [line_of(event) for event in run_of]))
+    return batches
+
+
+def line_of(event: Event) -> bytes:
+    """The event as the line of JSON that a shipper writes."""
+    at = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    line = {
+        "@timestamp": at,
+        "message": event.message,
+        "log": {"level": event.level, "logger": event.logger},
+        "service": {
+            "name": event.service,
+            "version": event.version,
+            "environment": event.environment,
+            "node": {"name": event.instance},
+        },
+        "cloud": {"region": event.region, "availability_zone": event.zone},
+        "host": {"name": event.host},
+        "process": {"pid": event.pid},
+        "trace": {"id": event.trace_id},
+        "span": {"id": event.span_id},
+        "transaction": {"id": event.transaction_id},
+        "error": {"type": event.error_type, "message": event.error_message, "stack_trace": event.error_stack},
+        "labels": dict(event.labels),
+        "measures": dict(event.measures),
+        "event": {
+            "dataset": event.dataset,
+            "action": event.action,
+            "outcome": event.outcome,
+            "duration": event.duration_ns,
+            "stream": event.stream,
+            "sequence": event.sequence,
+        },
+    }
+    return json.dumps(_present(line), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    nested = {name: _present(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return {name: value for name, value in nested.items() if value not in ("", None, {})}
