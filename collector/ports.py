@@ -108,6 +108,10 @@ class Reader(Protocol):
         """Keep, for this group, that everything below these offsets is done for good. Durable when it returns."""
         ...
 
+    def committed(self) -> Mapping[TopicPartition, int]:
+        """What this group has committed; empty without a group."""
+        ...
+
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         """Return no records of these until `resume`; polling goes on, so that no rebalance is provoked."""
         ...

@@ -163,6 +163,11 @@ class MemoryReader:
         with self._journal._lock:
             self._journal._committed.setdefault(self._group, {}).update(positions)
 
+    def committed(self) -> Mapping[TopicPartition, int]:
+        """See Reader.committed."""
+        with self._journal._lock:
+            return {} if self._group is None else dict(self._journal._committed.get(self._group, {}))
+
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         """See Reader.pause."""
         self._paused.update(tps)

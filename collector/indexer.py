@@ -1,0 +1,168 @@
+"""From the journal to a sink: reads batches, writes them, and only then commits.
+
+The committed offset never passes the lowest record that isn't settled yet. A sink that is down means that nothing is
+read, not that anything is skipped: partitions are paused, polling goes on, and the same records are written again.
+It parses nothing but headers, and judges nothing: what can't be stored is the sink's to dead-letter.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from shippers.clock import Clock
+from shippers.errors import LastbeatError
+
+from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
+
+log = logging.getLogger("lastbeat.indexer")
+
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
+_COMMIT_SKIPPED_EVERY_S = 10.0
+_CANARY = b'"canary":true'
+
+
+@dataclass(slots=True)
+class Counters:
+    """What an indexer has done since it started; events unless the name says otherwise."""
+
+    stored: int = 0
+    duplicate: int = 0
+    dead: int = 0
+    batches: int = 0
+    pauses: int = 0
+    gaps: list[str] = field(default_factory=list)
+
+
+class Indexer:
+    """One reader, one sink, one thread.
+
+    A write is due when `flush_bytes` of bodies have come together or `flush_s` seconds after the first of them:
+    large writes are what makes both stores fast, and the boards see the journal's tail meanwhile.
+    """
+
+    def __init__(
+        self, reader: Reader, sink: Sink, clock: Clock, *, flush_bytes: int = 32 * 1024 * 1024, flush_s: float = 3.0
+    ) -> None:
+        self._reader, self._sink, self._clock = reader, sink, clock
+        self._flush_bytes, self._flush_s = flush_bytes, flush_s
+        self._placed: set[TopicPartition] = set()
+        self._held: list[Record] = []
+        self._held_bytes = 0
+        self._skipped: dict[TopicPartition, int] = {}
+        self._due = 0.0
+        self._skipped_since = clock.monotonic()
+        self._backoff_s = 0.0
+        self.counters = Counters()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; then settle what is held, if the sink lets it."""
+        while not stop.is_set():
+            self.step()
+        if self._held and not self._backoff_s:
+            self._write()
+        if not self._held:
+            self._commit_skipped()
+
+    def step(self) -> None:
+        """Read a little, and write if a write is due. Blocks for at most about a quarter of a second, or one write."""
+        if not self._backoff_s and self._held_bytes < self._flush_bytes:
+            self._take(self._read(timeout_s=0.25))
+        else:
+            self._read(timeout_s=0.25)  # paused: nothing comes, but the reader stays alive
+        if self._held and (self._clock.monotonic() >= self._due or self._room_is_full()):
+            self._write()
+        elif not self._held and self._clock.monotonic() - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
+            self._commit_skipped()
+
+    @property
+    def waiting(self) -> int:
+        """How many batches are read but not settled."""
+        return len(self._held)
+
+    def _room_is_full(self) -> bool:
+        return self._held_bytes >= self._flush_bytes and not self._backoff_s
+
+    def _read(self, timeout_s: float) -> list[Record]:
+        self._place_new_partitions()
+        try:
+            return self._reader.poll(self._flush_bytes, timeout_s)
+        except Gap as gap:
+            if gap.found > self._reader.committed().get(gap.tp, 0):
+                log.error("%s", gap)
+                self.counters.gaps.append(str(gap))
+            return []
+        except LastbeatError as error:
+            log.warning("the journal can't be read now: %s", error)
+            return []
+
+    def _place_new_partitions(self) -> None:
+        """Where the sink keeps its own position, that one rules: it was written in one commit with the data."""
+        fresh = self._reader.assigned() - self._placed
+        if not fresh:
+            return
+        positions = self._sink.positions() or {}
+        for tp in fresh:
+            if tp in positions:
+                self._reader.seek(tp, positions[tp])
+        self._placed |= fresh
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if _CANARY in record.header:
+                if not any(held.tp == record.tp for held in self._held):
+                    self._skipped[record.tp] = record.next_offset
+                continue
+            if not self._held:
+                self._due = self._clock.monotonic() + self._flush_s
+            self._held.append(record)
+            self._held_bytes += len(record.body)
+
+    def _write(self) -> None:
+        try:
+            outcomes = self._sink.write(self._held)
+        except LastbeatError as error:
+            self._pause(error)
+            return
+        self._settle(outcomes)
+
+    def _pause(self, error: LastbeatError) -> None:
+        if not self._backoff_s:
+            self.counters.pauses += 1
+            self._reader.pause(list(self._reader.assigned()))
+        self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
+        wait_s = error.retry_after_s or self._backoff_s
+        self._due = self._clock.monotonic() + wait_s
+        log.warning("%d batches wait: %s; next try in %.1f s", len(self._held), error, wait_s)
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        positions: dict[TopicPartition, int] = dict(self._skipped)
+        unsettled: dict[TopicPartition, int] = {}
+        for outcome in outcomes:
+            record = outcome.record
+            if outcome.retry:
+                unsettled.setdefault(record.tp, record.offset)
+                continue
+            positions[record.tp] = record.next_offset
+            self.counters.batches += 1
+            self.counters.stored += outcome.stored
+            self.counters.duplicate += outcome.duplicate
+            self.counters.dead += outcome.dead
+        self._held = [outcome.record for outcome in outcomes if outcome.retry]
+        self._held_bytes = sum(len(record.body) for record in self._held)
+        self._skipped = {}
+        self._reader.commit(positions | unsettled)
+        if self._backoff_s:
+            self._backoff_s = 0.0
+            self._reader.resume(list(self._reader.assigned()))
+        if self._held:
+            self._due = self._clock.monotonic() + _FIRST_BACKOFF_S
+
+    def _commit_skipped(self) -> None:
+        """A partition that carries nothing but canaries must not hold back the journal's retention."""
+        if self._skipped:
+            self._reader.commit(self._skipped)
+            self._skipped = {}
+        self._skipped_since = self._clock.monotonic()

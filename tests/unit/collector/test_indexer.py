@@ -1,0 +1,151 @@
+"""The indexer settles before it commits, holds while a sink is down, and never passes what isn't settled."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+
+from collector.indexer import Indexer
+from collector.journal.memory import MemoryJournal
+from collector.ports import Outcome, Record, TopicPartition
+from shippers.batch import Batch, Header, seal
+from shippers.clock import FakeClock
+from shippers.errors import Unavailable
+
+TP = TopicPartition("lastbeat.cn-east.business", 0)
+BEATS = TopicPartition("lastbeat.cn-east.heartbeat", 0)
+
+
+class Sink:
+    """Keeps what it is given; `script` holds what the next writes do: an error, or the indices to try again."""
+
+    def __init__(self, positions: Mapping[TopicPartition, int] | None = None) -> None:
+        self.script: list[Exception | set[int]] = []
+        self.written: list[list[Record]] = []
+        self._positions = positions
+
+    def write(self, records: Sequence[Record]) -> list[Outcome]:
+        step = self.script.pop(0) if self.script else set()
+        if isinstance(step, Exception):
+            raise step
+        self.written.append(list(records))
+        return [Outcome(record, stored=1, retry=index in step) for index, record in enumerate(records)]
+
+    def positions(self) -> Mapping[TopicPartition, int] | None:
+        return self._positions
+
+    def close(self) -> None:
+        pass
+
+
+def batch(first: int, dataset: str = "business", *, canary: bool = False) -> Batch:
+    header = Header(
+        stream=f"aaaaaaaa.{dataset}", first=first, count=1, region="cn-east", dataset=dataset, day="2026-11-21",
+        service="payment", instance="pay-01", crc=0, canary=canary,
+    )  # fmt: skip
+    return seal(dataclasses.replace(header), [b'{"message":"%d"}' % first])
+
+
+class Bench:
+    """An indexer over a memory journal, with a clock that is moved by hand."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.clock = FakeClock()
+        self.journal = MemoryJournal(self.clock)
+        self.sink = sink
+        self.reader = self.journal.reader("lake", ["business", "heartbeat"])
+        self.indexer = Indexer(self.reader, sink, self.clock, flush_s=1.0)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.indexer.step()
+
+    def committed(self) -> Mapping[TopicPartition, int]:
+        return self.journal.reader("lake", ["business", "heartbeat"]).committed()
+
+
+def test_writes_together_what_came_within_the_flush_time_and_commits_after_it() -> None:
+    bench = Bench(Sink())
+    bench.journal.append([batch(1), batch(2)])
+    bench.steps(1)
+    assert bench.sink.written == []
+    assert bench.committed().get(TP, 0) == 0
+    bench.clock.advance(1.1)
+    bench.steps(1)
+    assert [len(records) for records in bench.sink.written] == [2]
+    assert bench.committed()[TP] == 2
+    assert bench.indexer.counters.stored == 2
+
+
+def test_a_sink_that_is_down_gets_the_same_records_again_and_nothing_is_committed_meanwhile() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [Unavailable("down"), Unavailable("down")]
+    bench.journal.append([batch(1)])
+    bench.steps(6)
+    assert bench.committed().get(TP, 0) == 0
+    bench.journal.append([batch(2)])
+    bench.clock.advance(60)
+    bench.steps(12)
+    assert [[record.offset for record in records] for records in bench.sink.written] == [[0], [1]]
+    assert bench.committed()[TP] == 2
+    assert bench.indexer.counters.pauses == 1
+
+
+def test_the_offset_never_passes_the_lowest_record_to_be_tried_again() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [{1}]
+    bench.journal.append([batch(1), batch(2), batch(3)])
+    bench.steps(1)
+    bench.clock.advance(1.1)
+    bench.steps(1)
+    assert bench.committed()[TP] == 1
+    bench.clock.advance(1.1)
+    bench.steps(1)
+    assert [record.offset for record in bench.sink.written[1]] == [1]
+    bench.journal.append([batch(4)])
+    bench.clock.advance(2)
+    bench.steps(8)
+    assert bench.committed()[TP] == 4
+
+
+def test_a_canary_reaches_no_sink_and_holds_nothing_back() -> None:
+    bench = Bench(Sink())
+    bench.journal.append([batch(1, "heartbeat", canary=True)])
+    bench.clock.advance(11)
+    bench.steps(60)
+    assert bench.sink.written == []
+    assert bench.committed()[BEATS] == 1
+
+
+def test_a_sink_that_keeps_its_own_position_is_believed_over_the_journal() -> None:
+    bench = Bench(Sink(positions={TP: 2}))
+    bench.journal.append([batch(1), batch(2), batch(3)])
+    bench.steps(1)
+    bench.clock.advance(1.1)
+    bench.steps(2)
+    assert [record.offset for records in bench.sink.written for record in records] == [2]
+
+
+def test_records_that_are_gone_unread_are_reported_and_those_that_were_settled_are_not() -> None:
+    bench = Bench(Sink(positions={TP: 0}))
+    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.journal.delete_before(TP, 3)
+    bench.steps(2)
+    assert bench.indexer.counters.gaps == ["lastbeat.cn-east.business/0: records from 0 to 3 are gone, never read"]
+    settled = Bench(Sink(positions={TP: 0}))
+    settled.journal.append([batch(n) for n in range(1, 6)])
+    settled.reader.commit({TP: 3})
+    settled.journal.delete_before(TP, 3)
+    settled.steps(2)
+    assert settled.indexer.counters.gaps == []
+
+
+def test_what_is_held_is_written_before_it_ends() -> None:
+    bench = Bench(Sink())
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    stop = threading.Event()
+    stop.set()
+    bench.indexer.run(stop)
+    assert bench.committed()[TP] == 1
