@@ -1,0 +1,159 @@
+"""`lastbeat`: the command line. Each command reads the settings, calls one function, and says errors in one line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shippers.errors import LastbeatError
+
+app = typer.Typer(
+    name="lastbeat",
+    help="Logs and heartbeats of many services: counted to the last event, watched without a false alarm.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings; ./lastbeat.toml if it is there.")]
+UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]
+
+
+@app.command()
+def up(config: Config = None) -> None:
+    """Run the platform: gateway, indexer, watch and boards. Ctrl-C ends it."""
+    from .settings import load
+    from .up import run
+
+    raise typer.Exit(run(load(config), config))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Run unattended, check every count, and end.")] = False,
+    data: Annotated[Path, typer.Option(help="Emptied at start.")] = Path("lastbeat-data/demo"),
+) -> None:
+    """A small payment shop with a day of history; one service dies, and you see what on-call would see."""
+    from .demo.run import run
+
+    raise typer.Exit(run(once, data))
+
+
+@app.command()
+def fleet(config: Config = None) -> None:
+    """Every service that ever reported: how it is, since when, and why."""
+    from .inquiries import print_fleet
+    from .settings import load
+    from .wiring import CLOCK, open_state
+
+    raise typer.Exit(print_fleet(open_state(load(config)), CLOCK.time()))
+
+
+@app.command()
+def logs(
+    config: Config = None,
+    service: Annotated[list[str] | None, typer.Option(help="Only this service; may be given again.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only this region.")] = None,
+    level: Annotated[list[str] | None, typer.Option(help="Only this level.")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only errors and failures.")] = False,
+    id: Annotated[str | None, typer.Option(help="Only events with this order, trace or transaction.")] = None,
+    since: Annotated[str, typer.Option(help="How far back: 15m, 2h, 3d.")] = "1h",
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000)] = 100,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes in, until Ctrl-C.")] = False,
+    text: Annotated[str, typer.Argument(help="Words that the message has to have.")] = "",
+) -> None:
+    """Events, oldest first."""
+    from .inquiries import print_logs, where_of
+    from .settings import load
+    from .wiring import CLOCK, open_store
+
+    where = where_of(CLOCK.time(), since, service, region, level, errors=errors, id=id, text=text)
+    raise typer.Exit(print_logs(open_store(load(config)), CLOCK, where, limit, follow=follow))
+
+
+@app.command()
+def incidents(config: Config = None) -> None:
+    """What is wrong now, and what was."""
+    from .inquiries import print_incidents
+    from .settings import load
+    from .wiring import CLOCK, open_state
+
+    raise typer.Exit(print_incidents(open_state(load(config)), CLOCK.time()))
+
+
+@app.command()
+def explain(incident: str, config: Config = None) -> None:
+    """Why an incident was opened: the evidence that the decision rests on."""
+    from .inquiries import print_explanation
+    from .settings import load
+    from .wiring import open_state
+
+    raise typer.Exit(print_explanation(open_state(load(config)), incident))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check this installation; every line says what is wrong, where, and what to do."""
+    from .doctor import run
+    from .settings import load
+
+    raise typer.Exit(run(load(config)))
+
+
+@app.command()
+def gateway(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: takes batches and beats in."""
+    _run_role("gateway", config, until_stdin_closes)
+
+
+@app.command()
+def indexer(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: from the journal to the store."""
+    _run_role("indexer", config, until_stdin_closes)
+
+
+@app.command()
+def watch(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: from beats to verdicts and notices."""
+    _run_role("watch", config, until_stdin_closes)
+
+
+@app.command()
+def boards(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: the boards."""
+    _run_role("boards", config, until_stdin_closes)
+
+
+def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
+    from . import wiring
+    from .settings import load
+
+    if until_stdin_closes:
+        wiring.end_with_parent()
+    settings = load(config)
+    match name:
+        case "gateway":
+            wiring.run_gateway(settings)
+        case "indexer":
+            wiring.run_indexer(settings)
+        case "watch":
+            wiring.run_watch(settings)
+        case "boards":
+            wiring.run_boards(settings, config)
+
+
+def main() -> None:
+    """The entry point: errors that people can mend are one line, not a traceback."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    try:
+        app()
+    except LastbeatError as error:
+        print(f"lastbeat: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,104 @@
+"""All settings: lastbeat.toml, overridden by LASTBEAT_* (`LASTBEAT_GATEWAY__PORT=7500`). The only reader of both.
+
+Each section is the model of the package that it configures; unknown names are errors that say where they stand.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from alerts.settings import AlertSettings
+from collector.settings import GatewaySettings, JournalSettings, LakeSettings
+from dashboards.settings import BoardSettings
+from shippers.errors import Misconfigured
+
+DEFAULT_FILE = Path("lastbeat.toml")
+
+
+class Settings(BaseSettings):
+    """The whole of lastbeat.toml. `data` is the folder that holds everything that is kept."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LASTBEAT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+    toml: ClassVar[Path | None] = None
+
+    data: Path = Path("lastbeat-data")
+    journal: JournalSettings = JournalSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    lake: LakeSettings = LakeSettings()
+    alerts: AlertSettings = AlertSettings()
+    boards: BoardSettings = BoardSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, as it is the nearer to the running process."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.toml))
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the local journal lives."""
+        return self.data / "journal"
+
+    @property
+    def lake_path(self) -> Path:
+        """Where the lake's tables live."""
+        return self.data / "lake"
+
+    @property
+    def state_path(self) -> Path:
+        """The state's database file."""
+        return self.data / "state.db"
+
+    @property
+    def run_path(self) -> Path:
+        """Where the running platform says its addresses and keeps its roles' logs."""
+        return self.data / "run"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where shippers reach the gateway."""
+        return self.gateway.public_url or f"http://{self.gateway.host}:{self.gateway.port}"
+
+    @property
+    def boards_url(self) -> str:
+        """Where people reach the boards."""
+        return f"http://{self.boards.host}:{self.boards.port}"
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read the settings. Without `file`, ./lastbeat.toml if it is there.
+
+    Raises Misconfigured, naming the file or variable, the setting and the rule that it breaks.
+    """
+    if file is not None and not file.is_file():
+        raise Misconfigured(f"{file}: there is no such file")
+    chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    loader = type("Settings", (Settings,), {"toml": chosen, "__annotations__": {"toml": ClassVar[Path | None]}})
+    source = f"{chosen} or LASTBEAT_*" if chosen else "LASTBEAT_*"
+    try:
+        return loader()  # type: ignore[no-any-return]
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{chosen}: not TOML: {error}") from None
+    except ValidationError as error:
+        lines = (
+            f"  {'.'.join(map(str, one['loc']))}: {one['msg']} (got {one.get('input')!r})" for one in error.errors()
+        )
+        raise Misconfigured(f"settings that can't be used, in {source}:\n" + "\n".join(lines)) from None

@@ -1,0 +1,207 @@
+"""Starts the platform's roles as processes of their own, and keeps them up: one that dies harms no other.
+
+A role that ends is started again, with a growing pause, and that is said. Children end with their parent, even when
+it is killed: each holds the read end of a pipe that closes then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from shippers.clock import Clock
+from shippers.errors import LastbeatError, Misconfigured
+
+from .settings import Settings
+
+ROLES = ("gateway", "indexer", "watch", "boards")
+_LONGEST_PAUSE_S = 30.0
+_STEADY_S = 60.0
+_STOP_WITHIN_S = 10.0
+
+
+class StartFailed(LastbeatError):
+    """A role didn't come up; the message holds the end of its log."""
+
+    permanent = True
+
+
+@dataclass(slots=True)
+class Role:
+    """One child process: what it is, since when it runs, and when it may be started again."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    pause_s: float = 0.5
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs `roles` with these settings. `say` gets one line for each thing that a person should know.
+
+    Used as a context manager: entering starts them, leaving stops them, boards first, so that nothing in flight is cut.
+    """
+
+    settings: Settings
+    clock: Clock
+    config: Path | None = None
+    roles: tuple[str, ...] = ROLES
+    say: Callable[[str], None] = print
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _running: dict[str, Role] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _keeper: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.settings = with_free_ports(self.settings)
+        self.settings.run_path.mkdir(parents=True, exist_ok=True)
+        for name in self.roles:
+            self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
+            self._start(self._running[name])
+        self._write_addresses()
+        self._keeper = threading.Thread(target=self._keep, name="lastbeat-supervisor", daemon=True)
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._keeper:
+            self._keeper.join()
+        for name in reversed(self.roles):
+            self._end(self._running[name])
+        (self.settings.run_path / "up.json").unlink(missing_ok=True)
+
+    def pid(self, role: str) -> int:
+        """The process id that `role` has now."""
+        process = self._running[role].process
+        assert process is not None
+        return process.pid
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Block until the gateway takes batches and the boards serve pages. Raises StartFailed, with the log's end."""
+        waited = threading.Event()
+        deadline = self.clock.monotonic() + timeout_s
+        pending = [url for role, url in self._ready_urls().items() if role in self.roles]
+        while pending:
+            pending = [url for url in pending if not _answers(url)]
+            for role in self._running.values():
+                if role.restarts >= 3:
+                    raise StartFailed(f"{role.name} does not start; the end of {role.log}:\n{_end_of(role.log)}")
+            if pending and self.clock.monotonic() > deadline:
+                raise StartFailed(
+                    f"no answer from {', '.join(pending)} in {timeout_s:.0f} s; see {self.settings.run_path}"
+                )
+            if pending:
+                self.clock.wait(waited, 0.1)
+
+    def _ready_urls(self) -> dict[str, str]:
+        gateway = f"http://{self.settings.gateway.host}:{self.settings.gateway.port}/ready"
+        return {"gateway": gateway, "boards": f"{self.settings.boards_url}/_stcore/health"}
+
+    def _start(self, role: Role) -> None:
+        command = [sys.executable, "-m", "compose", role.name, "--until-stdin-closes"]
+        if self.config:
+            command += ["--config", str(self.config)]
+        with role.log.open("ab") as log:
+            role.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+            )
+        role.started_at = self.clock.monotonic()
+
+    def _environment(self) -> dict[str, str]:
+        chosen = {
+            "LASTBEAT_DATA": str(self.settings.data.absolute()),
+            "LASTBEAT_GATEWAY__PORT": str(self.settings.gateway.port),
+            "LASTBEAT_BOARDS__PORT": str(self.settings.boards.port),
+        }
+        return {**os.environ, **self.environment, **chosen}
+
+    def _keep(self) -> None:
+        while not self.clock.wait(self._stop, 0.2):
+            for role in self._running.values():
+                self._mind(role)
+
+    def _mind(self, role: Role) -> None:
+        now = self.clock.monotonic()
+        if role.process is None:
+            if now >= role.start_at:
+                self._start(role)
+            return
+        code = role.process.poll()
+        if code is None:
+            return
+        if now - role.started_at > _STEADY_S:
+            role.pause_s, role.restarts = 0.5, 0
+        role.process, role.start_at, role.restarts = None, now + role.pause_s, role.restarts + 1
+        self.say(f"{role.name} ended ({_ending(code)}), started again in {role.pause_s:.1f} s; see {role.log}")
+        role.pause_s = min(_LONGEST_PAUSE_S, role.pause_s * 2)
+
+    def _end(self, role: Role) -> None:
+        process = role.process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.say(f"{role.name} did not stop within {_STOP_WITHIN_S:.0f} s and was killed")
+            process.kill()
+            process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+    def _write_addresses(self) -> None:
+        addresses = {"pid": os.getpid(), "gateway": self.settings.gateway_url, "boards": self.settings.boards_url}
+        (self.settings.run_path / "up.json").write_text(json.dumps(addresses))
+
+
+def with_free_ports(settings: Settings) -> Settings:
+    """The settings with each port that is taken replaced by a free one. Raises Misconfigured if there is no address."""
+    gateway = settings.gateway.model_copy(update={"port": _free_port(settings.gateway.host, settings.gateway.port)})
+    taken = {gateway.port}
+    boards = settings.boards.model_copy(update={"port": _free_port(settings.boards.host, settings.boards.port, taken)})
+    return settings.model_copy(update={"gateway": gateway, "boards": boards})
+
+
+def _free_port(host: str, wanted: int, taken: set[int] | None = None) -> int:
+    for port in (wanted, 0, 0, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            if found not in (taken or ()):
+                return found
+    raise Misconfigured(f"no port can be opened at {host}: is that an address of this machine?")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1.0).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+
+
+def _end_of(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

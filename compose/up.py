@@ -1,0 +1,48 @@
+"""`lastbeat up`: the platform in one command, and what it says while it runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from shippers.clock import SystemClock
+
+from .settings import Settings
+from .supervisor import Supervisor
+
+_READY_WITHIN_S = 60.0
+
+THREE_LINES = """import lastbeat, logging
+lastbeat.init("checkout"{url})
+logging.getLogger("checkout").info("paid", extra={{"order_id": "A1", "amount": 12.5, "duration_ms": 87}})"""
+
+
+def run(settings: Settings, config: Path | None) -> int:
+    """Start every role, say where they are, and stay until Ctrl-C or SIGTERM. Returns the exit code."""
+    console = Console(highlight=False)
+    clock, stop = SystemClock(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    say = lambda line: console.print(f"[yellow]{line}[/yellow]")  # noqa: E731
+    with Supervisor(settings, clock, config, say=say) as supervisor:
+        with console.status("starting gateway, indexer, watch and boards …"):
+            supervisor.wait_ready(_READY_WITHIN_S)
+        _say_hello(console, supervisor.settings)
+        while not clock.wait(stop, 3600.0):
+            pass
+        console.print("stopping …")
+    return 0
+
+
+def _say_hello(console: Console, settings: Settings) -> None:
+    url = settings.gateway_url
+    console.print(f"[bold]● lastbeat is up[/bold]  boards  [link={settings.boards_url}]{settings.boards_url}[/link]")
+    console.print(f"                   gateway {url}")
+    console.print(f"                   data    {settings.data.absolute()}\n")
+    console.print(f"Three lines make a service visible (for anything else: curl '{url}/beat/checkout?interval=60'):\n")
+    own = "" if settings.gateway.port == 7411 else f', url="{url}"'
+    console.print(THREE_LINES.format(url=own), style="cyan", markup=False)
+    console.print("\nCtrl-C stops everything.")

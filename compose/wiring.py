@@ -1,0 +1,124 @@
+"""The one composition root: which implementation stands behind which port, and who is handed what.
+
+Reads from top to bottom as the data flows: gateway, indexer, watch, boards. What is opened here is closed here, last
+in, first out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from alerts.state.sqlite import SqliteState
+from alerts.watch import Watch
+from collector.gateway.http import create_app
+from collector.gateway.serve import serve
+from collector.indexer import Indexer
+from collector.journal.local import LocalJournal
+from collector.lake.sink import LakeSink
+from collector.lake.store import LakeStore
+from collector.ports import State, Store
+from dashboards.theme import streamlit_options
+from shippers.batch import DATASETS
+from shippers.clock import SystemClock
+
+from .settings import Settings
+
+log = logging.getLogger("lastbeat.compose")
+CLOCK = SystemClock()
+
+
+def run_gateway(settings: Settings) -> None:
+    """The role `gateway`: takes batches in, keeps them in the journal. Ends on SIGTERM."""
+    with closing(LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=True)) as journal:
+        serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
+
+
+def run_indexer(settings: Settings) -> None:
+    """The role `indexer`: from the journal to the lake, and the lake's upkeep. Ends on SIGTERM."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(_read_only_journal(settings)))
+        reader = stack.enter_context(closing(journal.reader("lake", DATASETS)))
+        sink = stack.enter_context(closing(LakeSink(settings.lake_path, settings.lake, CLOCK)))
+        stop = stack.enter_context(_stop_on_signal())
+        stack.enter_context(_upkeep(sink))
+        Indexer(reader, sink, CLOCK).run(stop)
+
+
+def run_watch(settings: Settings) -> None:
+    """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(_read_only_journal(settings)))
+        reader = stack.enter_context(closing(journal.reader("watch", ["heartbeat"])))
+        state = stack.enter_context(closing(SqliteState(settings.state_path)))
+        stop = stack.enter_context(_stop_on_signal())
+        Watch(reader, state, settings.alerts, CLOCK).run(stop)
+
+
+def run_boards(settings: Settings, config: Path | None) -> None:
+    """The role `boards`: the pages. Ends on SIGTERM."""
+    from streamlit.web import bootstrap
+
+    script = Path(__file__).with_name("boards.py")
+    flags = {
+        **streamlit_options(),
+        "server.address": settings.boards.host,
+        "server.port": settings.boards.port,
+        "server.headless": True,
+    }
+    options = {name.replace(".", "_"): value for name, value in flags.items()}
+    bootstrap.load_config_options(options)
+    bootstrap.run(str(script), False, [str(config)] if config else [], options)
+
+
+def open_store(settings: Settings) -> Store:
+    """What boards and the command line ask about events."""
+    return LakeStore(settings.lake_path, _read_only_journal(settings), settings.lake, CLOCK)
+
+
+def open_state(settings: Settings) -> State:
+    """What boards and the command line ask about the fleet and incidents."""
+    return SqliteState(settings.state_path)
+
+
+def _read_only_journal(settings: Settings) -> LocalJournal:
+    return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=False)
+
+
+@contextmanager
+def _upkeep(sink: LakeSink) -> Iterator[None]:
+    """Compaction and ageing, on their own thread, beside the writing."""
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
+    scheduler.add_job(sink.maintain, "interval", seconds=60)
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=True)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    yield stop
+
+
+def end_with_parent() -> None:
+    """End this process, as SIGTERM would, once its standard input closes: then the parent is gone."""
+
+    def watch_stdin() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch_stdin, name="lastbeat-parent", daemon=True).start()
