@@ -257,9 +257,14 @@ class Event:
         """Its identity everywhere: `<stream>:<number>`."""
         return f"{self.stream}:{self.sequence}"
 
+    @property
+    def application(self) -> str:
+        """`<region>/<service>`: the key of its row in the fleet."""
+        return f"{self.region}/{self.service}"
 
-BY = ("service", "region", "level", "version", "instance", "action", "outcome", "logger")
-"""What volume, latency, peaks and top can be split by: names of Event's fields, for every implementation."""
+
+BY = ("service", "region", "application", "level", "version", "instance", "action", "outcome", "logger")
+"""What volume, latency, peaks and top can be split by: names of Event's attributes, for every implementation."""
 
 
 @dataclass(frozen=True, slots=True)
