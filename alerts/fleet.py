@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from collector.ports import State, Table
+
+from .document import known
 from .staleness import Verdict
 
 
@@ -45,6 +49,8 @@ class InstanceRow:
     dropped: int = 0
     restarts: int = 0
     streams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    processes: tuple[Mapping[str, Any], ...] = ()
+    """What the watch knows of each boot under this name (several when workers share it); its own to read."""
 
     @property
     def key(self) -> str:
@@ -70,6 +76,7 @@ class ServiceRow:
     restarts: int = 0
     incident: str | None = None
     silenced: bool = False
+    first_seen_at: float = 0.0
 
     @property
     def key(self) -> str:
@@ -79,7 +86,7 @@ class ServiceRow:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the watch can see of one path: a region's beats through one ingress. Key `sight/<region>/<ingress>`."""
+    """What the watch can see of one path: a region's beats through one ingress. Key `sight:<region>/<ingress>`."""
 
     region: str
     ingress: str
@@ -90,5 +97,44 @@ class Sight:
 
     @property
     def key(self) -> str:
-        """`sight/<region>/<ingress>`."""
-        return f"sight/{self.region}/{self.ingress}"
+        """`sight:<region>/<ingress>`: no region's name has a colon, so no instance can bear this key."""
+        return f"sight:{self.region}/{self.ingress}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything that the watch has said of everybody, worst first, then by name."""
+
+    services: tuple[ServiceRow, ...] = ()
+    instances: tuple[InstanceRow, ...] = ()
+    sights: tuple[Sight, ...] = ()
+
+
+_WORST_FIRST = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
+def read_fleet(state: State) -> Fleet:
+    """The fleet as last written by the watch (at most about 2 s old). Raises Unavailable. From any thread."""
+    services: list[ServiceRow] = []
+    instances: list[InstanceRow] = []
+    sights: list[Sight] = []
+    for row in state.scan(Table.FLEET):
+        if row.key.startswith("sight:"):
+            sights.append(Sight(**known(Sight, row.doc)))
+        elif row.key.count("/") == 1:
+            services.append(service_row(row.doc))
+        else:
+            instances.append(instance_row(row.doc))
+    services.sort(key=lambda row: (_WORST_FIRST[row.verdict], row.key))
+    instances.sort(key=lambda row: (_WORST_FIRST[row.verdict], row.key))
+    return Fleet(tuple(services), tuple(instances), tuple(sights))
+
+
+def service_row(doc: Mapping[str, Any]) -> ServiceRow:
+    """A service's row from its document."""
+    return ServiceRow(**{**known(ServiceRow, doc), "verdict": Verdict(doc["verdict"])})
+
+
+def instance_row(doc: Mapping[str, Any]) -> InstanceRow:
+    """An instance's row from its document."""
+    return InstanceRow(**{**known(InstanceRow, doc), "verdict": Verdict(doc["verdict"])})

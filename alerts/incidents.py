@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from collector.ports import State, Table
+
+from .document import known
+
 
 class Status(StrEnum):
     """Where an incident stands."""
@@ -66,3 +70,21 @@ class Incident:
     amendments: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+
+
+def incident_from(doc: Mapping[str, Any]) -> Incident:
+    """An incident from its document."""
+    return Incident(
+        **{
+            **known(Incident, doc),
+            "severity": Severity(doc["severity"]),
+            "status": Status(doc["status"]),
+            "notices": tuple(Notice(**known(Notice, notice)) for notice in doc.get("notices", ())),
+        }
+    )
+
+
+def read_incidents(state: State) -> list[Incident]:
+    """Every incident that State keeps: open ones first, then the newest first. Raises Unavailable. From any thread."""
+    incidents = [incident_from(row.doc) for row in state.scan(Table.INCIDENTS)]
+    return sorted(incidents, key=lambda each: (each.status is Status.RESOLVED, -each.opened_at, each.id))

@@ -1,0 +1,43 @@
+"""How the rows that State keeps become documents, and come back: flat dataclasses by field name.
+
+Reading is lenient both ways, so that an older and a newer version can share a State: unknown fields are ignored,
+missing ones take their default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_doc(row: Any) -> dict[str, Any]:
+    """A dataclass as a JSON-able mapping; dataclasses inside tuples too."""
+    return {name: _plain(getattr(row, name)) for name in names_of(type(row))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    return to_doc(value) if dataclasses.is_dataclass(value) else value
+
+
+def known(kind: type[T], doc: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a document that this version's dataclass has fields for; lists as tuples."""
+    fields = names_of(kind)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in doc.items() if name in fields}
+
+
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
+def names_of(kind: type[Any]) -> tuple[str, ...]:
+    """A dataclass's field names."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in dataclasses.fields(kind))
+    return _NAMES[kind]
