@@ -37,23 +37,24 @@ class _Stream:
 
 
 class History:
-    """The shop from `start` on, in slices. `emitted` counts the events given out so far, by instance."""
+    """The shop from `start` on, in slices. `emitted` counts the events given out so far, by
+    instance; `at` is how far it has come."""
 
     def __init__(self, start: float, end: float, random: Random, host: str) -> None:
         self.emitted = {instance.name: 0 for instance in INSTANCES}
         self._random = random
-        self._at = start
+        self.at = start
         self._troubles = Troubles.before(end)
         self._streams = {i.name: _Stream(i, _new_stream(random), _about(i, host, random)) for i in INSTANCES}
         self._seconds: dict[int, str] = {}
 
     def until(self, end: float) -> Iterator[list[Batch]]:
-        """The batches of each slice up to `end`; orders that are under way at the very end are told to their end."""
-        while self._at < end:
-            upto = min(end, self._at + SLICE_S)
-            self._live(self._at, upto)
-            self._at = upto
-            yield self._seal(upto if upto < end else float("inf"))
+        """The batches of each slice up to `end`. What would come after `end` is given out by the next call, if any."""
+        while self.at < end:
+            upto = min(end, self.at + SLICE_S)
+            self._live(self.at, upto)
+            self.at = upto
+            yield self._seal(upto)
 
     def _live(self, start: float, end: float) -> None:
         random = self._random
@@ -95,8 +96,8 @@ class History:
                     kept.append((at, line))
             stream.waiting = kept
             for day, lines in by_day.items():
-                for begin in range(0, len(lines), MOST_LINES):
-                    batches.append(self._batch(stream, day, lines[begin : begin + MOST_LINES]))
+                begins = range(0, len(lines), MOST_LINES)
+                batches += [self._batch(stream, day, lines[begin : begin + MOST_LINES]) for begin in begins]
         return batches
 
     def _batch(self, stream: _Stream, day: str, lines: list[str]) -> Batch:

@@ -5,11 +5,10 @@ They are no part of what is observed: they log nothing, and only count what they
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import threading
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from . import shape
 from .child import on_parent_gone
 from .tally import Tally
 from .topology import INSTANCES, REGIONS
+from .wire import post
 
 _TICK_S = 0.1
 _AT_ONCE = 32
@@ -46,9 +46,8 @@ def main() -> None:
 
 def _buy(door: str, asked: dict[str, object]) -> None:
     try:
-        with urllib.request.urlopen(urllib.request.Request(door, json.dumps(asked).encode()), timeout=15) as answer:
-            answer.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        post(door, "/", asked, timeout_s=15.0)
+    except (OSError, http.client.HTTPException):
         return  # a customer who sees an error page; the shop's own lines tell why
 
 

@@ -5,6 +5,7 @@ Pure. It follows `shop` step by step (a test holds the two together), without th
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from random import Random
@@ -44,7 +45,8 @@ class Bump:
         """By how much `where` is slower at this time; swells and ebbs instead of jumping."""
         if where.service != self.channel or where.region != self.region or not self.start <= at < self.end:
             return 1.0
-        return 1.0 + (self.times - 1.0) * math.sin(math.pi * (at - self.start) / (self.end - self.start)) ** 0.5
+        swelling = math.sin(math.pi * (at - self.start) / (self.end - self.start))
+        return 1.0 + (self.times - 1.0) * math.sqrt(swelling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +81,19 @@ class Troubles:
         )
 
 
-_FRAMES = (
-    (
-        'Traceback (most recent call last):\n  File "/srv/payment/handler.py", line 88, in pay\n    fee = fee_of(order)\n'
-        '  File "/srv/payment/fees.py", line 41, in fee_of\n    return order.amount * TARIFF[order.channel].rate\n'
-        "           ~~~~~~~~~~~~~^~~~~~~~~~~~~~~~~~~~~~~~~~~~\n"
-        "TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'"
-    )
-    .replace("\\", "\\\\")
-    .replace('"', '\\"')
-    .replace("\n", "\\n")
-)
-BAD_RELEASE = (
-    '{"type":"TypeError","message":"unsupported operand type(s) for *: \'float\' and \'NoneType\'",'
-    f'"stack_trace":"{_FRAMES}"}}'
+BAD_RELEASE = json.dumps(
+    {
+        "type": "TypeError",
+        "message": "unsupported operand type(s) for *: 'float' and 'NoneType'",
+        "stack_trace": (
+            "Traceback (most recent call last):\n"
+            '  File "/srv/payment/handler.py", line 88, in pay\n    fee = fee_of(order)\n'
+            '  File "/srv/payment/fees.py", line 41, in fee_of\n    return order.amount * TARIFF[order.channel].rate\n'
+            "           ~~~~~~~~~~~~~^~~~~~~~~~~~~~~~~~~~~~~~~~~~\n"
+            "TypeError: unsupported operand type(s) for *: 'float' and 'NoneType'"
+        ),
+    },
+    separators=(",", ":"),
 )
 
 
@@ -120,10 +121,8 @@ def lines_of_order(random: Random, began: float, region: str, troubles: Troubles
         code, at = _pay(lines, random, at, payer, payer_s, channel, paying, troubles)
     at += taker_s
     if code == shape.PAID.code:
-        order, checkout = (
-            ("INFO", "order paid", "complete", "success"),
-            ("INFO", "checkout done", "checkout", "success"),
-        )
+        order = ("INFO", "order paid", "complete", "success")
+        checkout = ("INFO", "checkout done", "checkout", "success")
         reason = through
     else:
         order = ("WARNING", "order not paid", "complete", "failure")
@@ -176,11 +175,7 @@ def _charge(
         provider = random.choice(_CALLS[payer.name, channel])
         taken = shape.latency_s(random, channel, troubles.bump.slower(at, provider))
         answer = shape.pick_ending(random, channel)
-        how = (
-            ("INFO", answer.words, "charge", "success")
-            if answer.good
-            else ("WARNING", answer.words, "charge", "failure")
-        )
+        how = ("INFO" if answer.good else "WARNING", answer.words, "charge", "success" if answer.good else "failure")
         reason = "" if answer.good else f'"reason":"{answer.code}"'
         lines.append(Said(at + taken, provider, *how, taken, reason, paying))
         if taken < shape.CHANNEL_TIMEOUT_S:

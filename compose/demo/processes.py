@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from . import tally
 from .history import ENVIRONMENT
 from .topology import INSTANCES, Instance
+from .wire import post
 
 INTERVAL_S = 1.0
 GRACE_S = 3.0
@@ -34,7 +35,7 @@ class Processes:
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _addresses: dict[str, str] = field(default_factory=dict)
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -48,7 +49,7 @@ class Processes:
         keeps none of them, so that nobody answers for the dead.
         """
         sockets = {instance.name: socket.create_server(("127.0.0.1", 0)) for instance in INSTANCES}
-        self._addresses = {name: "http://127.0.0.1:%d/" % opened.getsockname()[1] for name, opened in sockets.items()}
+        self._addresses = {name: f"127.0.0.1:{opened.getsockname()[1]}" for name, opened in sockets.items()}
         for instance in INSTANCES:
             with sockets[instance.name] as opened:
                 self._start(instance.name, ["service", instance.name, str(opened.fileno())], _of(instance), opened)
@@ -56,9 +57,7 @@ class Processes:
 
     def ail(self, instance: Instance) -> None:
         """Let an instance fall ill (see `ailment`)."""
-        request = urllib.request.Request(self._addresses[instance.name] + "ail", b"{}")
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            answer.read()
+        post(self._addresses[instance.name], "/ail", {}, timeout_s=5.0)
 
     def kill(self, instance: Instance) -> None:
         """SIGKILL: no goodbye, no flush."""

@@ -5,19 +5,18 @@ Nothing here knows lastbeat: these are log calls with `extra`, and headers that 
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from random import Random
 from typing import Any
 
 from . import shape
 from .ailment import Ailment
 from .topology import Instance, peers
+from .wire import post
 
 Answer = dict[str, Any]
 
@@ -33,14 +32,14 @@ class Call:
     began: float
 
     @classmethod
-    def received(cls, headers: Mapping[str, str], body: Mapping[str, Any], random: Random) -> Call:
+    def received(cls, headers: Message, body: Mapping[str, Any], random: Random) -> Call:
         """Read W3C's traceparent and the shop's own order header; begin a trace and an order where there is none."""
         parent = headers.get("traceparent", "").split("-")
         trace_id = parent[1] if len(parent) == 4 else f"{random.getrandbits(128):032x}"
         order_id = headers.get("x-order-id") or f"A{random.getrandbits(40):010X}"
         return cls(trace_id, f"{random.getrandbits(64):016x}", order_id, body, time.monotonic())
 
-    def extra(self, action: str, **more: object) -> dict[str, object]:
+    def about(self, action: str, **more: object) -> dict[str, object]:
         """What goes beside the words of a log line."""
         own = {"action": action, "order_id": self.order_id, "trace_id": self.trace_id, "span_id": self.span_id}
         return {**own, "duration_ms": (time.monotonic() - self.began) * 1_000, **more}
@@ -69,10 +68,7 @@ class Shop:
         """Call one instance of `service`, passing the trace and the order on."""
         chosen = self.random.choice(peers(self.me, service))
         headers = {"traceparent": f"00-{call.trace_id}-{call.span_id}-01", "x-order-id": call.order_id}
-        request = urllib.request.Request(self.addresses[chosen.name], json.dumps(asked).encode(), headers)
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
-            answer: Answer = json.load(response)
-            return answer
+        return post(self.addresses[chosen.name], "/", asked, timeout_s, headers)
 
 
 def shop_web(shop: Shop, call: Call) -> Answer:
@@ -81,7 +77,7 @@ def shop_web(shop: Shop, call: Call) -> Answer:
     answer = shop.ask("order", call, dict(call.asked))
     shop.work(0.5)
     good = answer["code"] == "paid"
-    extra = call.extra("checkout", outcome="success" if good else "failure", amount=call.asked["amount"])
+    extra = call.about("checkout", outcome="success" if good else "failure", amount=call.asked["amount"])
     shop.log.info("checkout done" if good else "checkout not done", extra=extra)
     return answer
 
@@ -89,14 +85,14 @@ def shop_web(shop: Shop, call: Call) -> Answer:
 def order(shop: Shop, call: Call) -> Answer:
     """Takes the order down and has it paid."""
     shop.work(0.5)
-    shop.log.info("order created", extra=call.extra("create", outcome="success", amount=call.asked["amount"]))
+    shop.log.info("order created", extra=call.about("create", outcome="success", amount=call.asked["amount"]))
     answer = shop.ask("payment", call, dict(call.asked))
     shop.work(0.5)
     channel = call.asked["channel"]
     if answer["code"] == "paid":
-        shop.log.info("order paid", extra=call.extra("complete", outcome="success", channel=channel))
+        shop.log.info("order paid", extra=call.about("complete", outcome="success", channel=channel))
     else:
-        extra = call.extra("complete", outcome="failure", channel=channel, reason=answer["code"])
+        extra = call.about("complete", outcome="failure", channel=channel, reason=answer["code"])
         shop.log.warning("order not paid", extra=extra)
     return answer
 
@@ -109,10 +105,10 @@ def payment(shop: Shop, call: Call) -> Answer:
     shop.work(0.5)
     if ending == shape.PAID.code:
         shop.ask("settle", call, dict(call.asked))
-        extra = call.extra("pay", outcome="success", channel=channel, amount=amount)
+        extra = call.about("pay", outcome="success", channel=channel, amount=amount)
         shop.log.info("paid", extra=extra)
     else:
-        extra = call.extra("pay", outcome="failure", channel=channel, amount=amount, reason=ending)
+        extra = call.about("pay", outcome="failure", channel=channel, amount=amount, reason=ending)
         shop.log.warning("payment failed", extra=extra)
     return {"code": ending}
 
@@ -125,10 +121,10 @@ def _charge(shop: Shop, call: Call, channel: str, amount: float) -> str:
             return str(shop.ask(channel, call, {"amount": amount}, shape.CHANNEL_TIMEOUT_S)["code"])
         except TimeoutError:
             ending = shape.TIMED_OUT
-            shop.log.warning(ending.words, extra=call.extra("charge_attempt", outcome="failure", **more))
-        except urllib.error.URLError:
+            shop.log.warning(ending.words, extra=call.about("charge_attempt", outcome="failure", **more))
+        except OSError:
             ending = shape.UNREACHABLE
-            extra = call.extra("charge_attempt", outcome="failure", **more)
+            extra = call.about("charge_attempt", outcome="failure", **more)
             shop.log.exception(ending.words, extra=extra)
     return ending.code
 
@@ -139,7 +135,7 @@ def channel(shop: Shop, call: Call) -> Answer:
     ending = shape.pick_ending(shop.random, shop.me.service)
     level, outcome = (logging.INFO, "success") if ending.good else (logging.WARNING, "failure")
     reason = {} if ending.good else {"reason": ending.code}
-    extra = call.extra("charge", outcome=outcome, amount=call.asked["amount"], **reason)
+    extra = call.about("charge", outcome=outcome, amount=call.asked["amount"], **reason)
     shop.log.log(level, ending.words, extra=extra)
     return {"code": ending.code}
 
@@ -147,7 +143,7 @@ def channel(shop: Shop, call: Call) -> Answer:
 def settle(shop: Shop, call: Call) -> Answer:
     """Books what was paid."""
     shop.work()
-    shop.log.info("booked", extra=call.extra("settle", outcome="success", amount=call.asked["amount"]))
+    shop.log.info("booked", extra=call.about("settle", outcome="success", amount=call.asked["amount"]))
     return {"code": "settled"}
 
 

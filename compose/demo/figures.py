@@ -1,0 +1,77 @@
+"""What `demo --once` counts, and what must hold of it. Pure: numbers in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerts.incidents import Incident
+
+from .processes import GRACE_S, INTERVAL_S
+
+DEADLINE_S = INTERVAL_S + GRACE_S
+PAGED_WITHIN_S = 1.5
+"""A death is paged at most so long past its deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold: its name, what was found, and whether it holds."""
+
+    name: str
+    found: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts by instance. `emitted` is the senders' own, `stored` what the store finds, `dropped` what the product says
+    that it dropped. `beats` is, by stream, how many beats are stored and the highest number among them."""
+
+    victim: str
+    emitted: Mapping[str, int]
+    stored: Mapping[str, int]
+    dropped: Mapping[str, int]
+    beats: Mapping[str, tuple[int, int]]
+    dead: tuple[Incident, ...]
+    living: tuple[Incident, ...]
+    last_beat_at: float
+    alert_at: float
+
+    def missing(self, instance: str) -> int:
+        """Emitted, but neither stored nor counted as dropped; negative: stored more often than emitted."""
+        kept = self.stored.get(instance, 0) + self.dropped.get(instance, 0)
+        return self.emitted.get(instance, 0) - kept
+
+    @property
+    def tail(self) -> int:
+        """What the killed process had said and not yet handed over."""
+        return self.missing(self.victim)
+
+    @property
+    def seconds_to_alert(self) -> float:
+        """From the dead one's last beat to the alert."""
+        return self.alert_at - self.last_beat_at
+
+    def checks(self) -> list[Check]:
+        """Everything that must hold, each with what was found."""
+        living = sorted((self.emitted.keys() | self.stored.keys()) - {self.victim})
+        wrong = {name: self.missing(name) for name in living if self.missing(name)}
+        holes = {stream: last - count for stream, (count, last) in self.beats.items() if last != count}
+        balance = ", ".join(f"{name} {missing:+,}" for name, missing in wrong.items())
+        return [
+            Check("emitted = stored + dropped, for every living process", balance or "difference 0", not wrong),
+            Check("the killed process: at most a tail is missing", f"{self.tail:,} events", self.tail >= 0),
+            Check("no gap in any stream of beats", ", ".join(map(str, holes)) or "none", not holes),
+            Check("alerts for the dead: exactly one", _told(self.dead), len(self.dead) == 1),
+            Check("alerts for the living: none", _told(self.living), not self.living),
+            Check(
+                f"alert within {DEADLINE_S:g} + {PAGED_WITHIN_S:g} s of the last beat",
+                f"{self.seconds_to_alert:.1f} s",
+                DEADLINE_S <= self.seconds_to_alert <= DEADLINE_S + PAGED_WITHIN_S,
+            ),
+        ]
+
+
+def _told(incidents: tuple[Incident, ...]) -> str:
+    return str(len(incidents)) + "".join(f"; {incident.summary}" for incident in incidents)

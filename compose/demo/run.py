@@ -1,0 +1,80 @@
+"""`lastbeat demo`: sets up the platform and the shop on a fresh folder, tells the story, and leaves nothing running.
+
+The platform is that of `lastbeat up`, with the same roles as processes of their own.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from compose.settings import load
+from compose.supervisor import ROLES, Supervisor
+from compose.wiring import open_state, open_store
+from shippers.clock import SystemClock
+
+from .folder import fresh
+from .processes import Processes
+from .screen import Screen
+from .story import Demo, tell
+
+_READY_WITHIN_S = 40.0
+_SETTINGS = "# Written by `lastbeat demo` for its own platform, so that no lastbeat.toml of yours changes it.\n"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(once: bool, data: Path) -> int:
+    """Run the demo in `data`. Returns the exit code: with `once`, 0 only if every check holds."""
+    screen = Screen(Console(highlight=False))
+    try:
+        with ExitStack() as stack, _interrupted_by_signals():
+            try:
+                demo = _set_up(stack, data, screen, boards=not once)
+                return tell(demo, once=once)
+            finally:
+                for number in _SIGNALS:  # a second Ctrl-C must not cut the clearing up
+                    signal.signal(number, signal.SIG_IGN)
+                stack.close()
+    except KeyboardInterrupt:
+        screen.say("stopped; nothing of it runs any more")
+        return 130 if once else 0
+
+
+def _set_up(stack: ExitStack, data: Path, screen: Screen, *, boards: bool) -> Demo:
+    """Start the platform. What is opened here is closed by `stack`, last in, first out."""
+    clock = SystemClock()
+    emptied = stack.enter_context(fresh(data))
+    screen.say(f"● lastbeat demo · data in {data}{', emptied of the last demo' if emptied else ''}", "bold")
+    config = data / "lastbeat.toml"
+    config.write_text(_SETTINGS)
+    wanted = load(config).model_copy(update={"data": data})
+    roles = tuple(role for role in ROLES if boards or role != "boards")
+    supervisor = stack.enter_context(Supervisor(wanted, clock, config, roles, say=screen.say))
+    supervisor.wait_ready(_READY_WITHIN_S)
+    settings = supervisor.settings
+    screen.say(f"✔ the platform is up · gateway {settings.gateway_url}")
+    if boards:
+        screen.say(f"  boards {settings.boards_url}", "bold")
+    state = stack.enter_context(closing(open_state(settings)))
+    shop = stack.enter_context(Processes(data / "shop", settings.gateway_url))
+    return Demo(settings, open_store(settings), state, shop, screen, clock)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM both raise KeyboardInterrupt while this is open."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,183 @@
+"""The story: a day of history, a live shop, a death at twenty seconds, the alert; with `once`, the balance.
+
+Asks Store, State and the shop's processes, shows what it finds, and decides only when the next thing happens.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from random import Random
+from threading import Event
+
+from alerts.fleet import read_fleet
+from collector.ports import State, Store
+from compose.settings import Settings
+from shippers.clock import Clock
+from shippers.transports.http import HttpTransport
+
+from .ailment import LASTS_S
+from .evidence import Death, beats_of, death_of, dropped_of, incidents_of, stored_of
+from .figures import DEADLINE_S, Check, Figures
+from .fill import fill
+from .history import DAY_S, History
+from .processes import Processes
+from .screen import Screen, View
+from .topology import INSTANCES, VICTIM
+
+KILL_AFTER_S = 20.0
+_SEEN_WITHIN_S = 20.0
+_ALERT_WITHIN_S = 20.0
+_LOOK_ON_S = 4.0
+_BALANCED_WITHIN_S = 20.0
+_REFRESH_S = 0.5
+
+
+class Failed(Exception):
+    """The story can't go on; the message says what didn't happen, and where to look."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """Everything that the story needs while it runs."""
+
+    settings: Settings
+    store: Store
+    state: State
+    shop: Processes
+    screen: Screen
+    clock: Clock
+    live_since: float = 0.0
+    history: dict[str, int] = field(default_factory=dict)
+
+    def wait(self, seconds: float, phase: str, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass, showing how things stand; True as soon as `until` holds, False if it never did."""
+        end, pause = self.clock.monotonic() + seconds, Event()
+        while not (done := until()) and (left := end - self.clock.monotonic()) > 0:
+            self._show(phase.format(left=left))
+            self.clock.wait(pause, min(_REFRESH_S, left))
+        return done
+
+    def _show(self, phase: str) -> None:
+        fleet, now = read_fleet(self.state), self.clock.time()
+        view = View(
+            now=now,
+            phase=phase,
+            boards_url=self.settings.boards_url,
+            orders=self.shop.orders(),
+            emitted=sum(self.shop.emitted().values()),
+            stored=sum(stored_of(self.store, self.live_since, now).values()),
+            dropped=sum(dropped_of(fleet.instances).values()),
+            services=fleet.services,
+        )
+        self.screen.show(view)
+
+
+def tell(demo: Demo, *, once: bool) -> int:
+    """The whole story. Returns the exit code."""
+    try:
+        _fill_history(demo)
+        with demo.screen.live():
+            _start_shop(demo)
+            death = _death(demo)
+        demo.screen.death(death)
+        if not once:
+            with demo.screen.live():
+                demo.wait(float("inf"), "one is dead, the shop goes on · Ctrl-C ends everything")
+        with demo.screen.live():
+            demo.wait(_LOOK_ON_S, "is anybody else accused?")
+        return _balance(demo, death)
+    except Failed as failure:
+        demo.screen.say(f"✖ {failure}", "red")
+        return 1
+
+
+def _fill_history(demo: Demo) -> None:
+    clock, began = demo.clock, demo.clock.time()
+    history = History(began - DAY_S, began, Random(), socket.gethostname())
+
+    def sent() -> None:
+        show(history.at - began + DAY_S, sum(history.emitted.values()))
+
+    with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(DAY_S) as show:
+        fill(history, began, transport, clock, sent)
+        fill(history, clock.time(), transport, clock, sent)  # the time that this took is past by now, too
+    demo.history = dict(history.emitted)
+    told = f"{sum(demo.history.values()):,} events in {clock.time() - began:.1f} s"
+    demo.screen.say(f"✔ 24 h of history through the gateway · {told}")
+
+
+def _start_shop(demo: Demo) -> None:
+    demo.live_since = demo.clock.time()
+    demo.shop.start()
+    names = {instance.name for instance in INSTANCES}
+
+    def all_seen() -> bool:
+        if gone := demo.shop.gone():
+            raise Failed(f"{', '.join(gone)} of the shop did not start: see {demo.shop.folder}")
+        return names <= {row.instance for row in read_fleet(demo.state).instances}
+
+    if not demo.wait(_SEEN_WITHIN_S, "the shop opens", all_seen):
+        missing = names - {row.instance for row in read_fleet(demo.state).instances}
+        raise Failed(
+            f"in {_SEEN_WITHIN_S:.0f} s the watch has seen no beat of {', '.join(sorted(missing))}: "
+            f"see {demo.shop.folder} and {demo.settings.run_path}"
+        )
+    demo.screen.say(f"✔ the shop is live · {len(names)} processes in two regions, all beating")
+
+
+def _death(demo: Demo) -> Death:
+    who = f"{VICTIM.service} in {VICTIM.region}"
+    demo.wait(KILL_AFTER_S - LASTS_S, f"in {{left:.0f}} s {who} falls ill")
+    demo.shop.ail(VICTIM)
+    demo.wait(LASTS_S, f"{who} is ill, SIGKILL in {{left:.0f}} s")
+    demo.shop.kill(VICTIM)
+    demo.screen.say(
+        f"✖ {VICTIM.service} in {VICTIM.region} killed, its only instance there (SIGKILL, no goodbye)", "red"
+    )
+    seen = demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", lambda: bool(incidents_of(demo.state)[0]))
+    if not seen:
+        raise Failed(f"no alert in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
+    dead = incidents_of(demo.state)[0][0]
+    return death_of(demo.store, dead, read_fleet(demo.state).instances)
+
+
+def _balance(demo: Demo, death: Death) -> int:
+    """Stop the shop, count everything on both sides, and say what doesn't hold."""
+    gone = [name for name in demo.shop.gone() if not name.startswith(VICTIM.name)]
+    late = demo.shop.stop()
+    stopped_at = demo.clock.monotonic()
+    ends = Check("the others ran to their end and said goodbye", ", ".join(gone + late) or "all", not gone and not late)
+
+    def settled() -> bool:
+        # Whoever would be accused for having been stopped, is accused by then.
+        waited = demo.clock.monotonic() - stopped_at > DEADLINE_S + 1.5
+        return waited and all(check.good for check in _figures(demo, death).checks())
+
+    with demo.screen.live():
+        demo.wait(_BALANCED_WITHIN_S, "the shop is closed, counting", settled)
+    figures = _figures(demo, death)
+    checks = [*figures.checks(), ends]
+    demo.screen.figures(figures, checks)
+    if all(check.good for check in checks):
+        return 0
+    demo.screen.say(f"✖ not everything holds; the data is kept in {demo.settings.data}", "red")
+    return 1
+
+
+def _figures(demo: Demo, death: Death) -> Figures:
+    now, live = demo.clock.time(), demo.shop.emitted()
+    dead, living = incidents_of(demo.state)
+    return Figures(
+        victim=VICTIM.name,
+        emitted={name: demo.history.get(name, 0) + count for name, count in live.items()},
+        stored=stored_of(demo.store, now - DAY_S - 3_600.0, now),
+        dropped=dropped_of(read_fleet(demo.state).instances),
+        beats=beats_of(demo.store, demo.live_since, now),
+        dead=dead,
+        living=living,
+        last_beat_at=death.last_beat_at,
+        alert_at=death.alert_at,
+    )
