@@ -22,7 +22,7 @@ def fresh(folder: Path) -> Iterator[bool]:
     """
     if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
         raise Misconfigured(
-            f"{folder} holds something that no demo put there, and the demo empties its folder: name another with --data"
+            f"{folder} holds what no demo put there, and the demo empties its folder: name another with --data"
         )
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o644)

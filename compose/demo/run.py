@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -68,11 +67,7 @@ def _set_up(stack: ExitStack, data: Path, screen: Screen, *, boards: bool) -> De
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
     """Ctrl-C and SIGTERM both raise KeyboardInterrupt while this is open."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
     try:
         yield
     finally:

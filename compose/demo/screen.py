@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from alerts.fleet import ServiceRow
-from alerts.incidents import Incident
 from alerts.staleness import SIGNS, Verdict
 from alerts.words import duration
 
@@ -89,11 +88,12 @@ class Screen:
         if not self._console.is_terminal:
             yield
             return
-        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
-            try:
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        try:
+            with self._live:
                 yield
-            finally:
-                self._live = None
+        finally:
+            self._live = None
 
     def show(self, view: View) -> None:
         """The present state; without a terminal, one line every few seconds."""

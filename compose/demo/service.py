@@ -6,11 +6,13 @@ own count (SHOP_TALLY). Everything that concerns lastbeat comes from LASTBEAT_*,
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
 import socket
 import sys
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,12 +49,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"code": "ailing"})
             return
         call = Call.received(self.headers, body, self.server.shop.random)
-        self._answer(self.server.handle_call(self.server.shop, call))
+        try:
+            self._answer(self.server.handle_call(self.server.shop, call))
+        except (OSError, http.client.HTTPException):
+            self.server.shop.log.exception("a neighbour is gone", extra=call.about("call", outcome="failure"))
+            self._answer({"code": "unavailable"}, HTTPStatus.BAD_GATEWAY)
 
-    def _answer(self, answer: dict[str, Any]) -> None:
+    def _answer(self, answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
         raw = json.dumps(answer).encode()
         try:
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
