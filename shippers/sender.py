@@ -1,0 +1,220 @@
+"""The log lane: takes lines from the buffer, seals them, and sends what is sealed until it is durable.
+
+Sealing happens only when there is room to send, so few events are ever sealed and unsent; those are never dropped.
+What the door refuses for good is replaced by a void batch with the reason; when it refuses the sender itself (token,
+service, region), the lane waits for a person while the buffer fills and counts. One thread calls `step`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .batch import Batch
+from .buffer import Buffer
+from .clock import Clock
+from .errors import LastbeatError
+from .event import Line
+from .streams import Streams
+from .transports.protocol import Rejected, Transport
+
+log = logging.getLogger("lastbeat.sender")
+
+BATCH_EVENTS = 200
+BATCH_BYTES = 1_000_000
+_REQUEST_BATCHES = 20
+_REQUEST_BYTES = 4_000_000
+_LINGER_S = 0.5
+_IDLE_S = 5.0
+_TIMEOUT_S = 10.0
+_FIRST_BACKOFF_S = 0.25
+_MAX_BACKOFF_S = 15.0
+_REFUSED_BACKOFF_S = 30.0
+
+# Refusals of who sends, not of what was sent: a void batch would be refused just the same.
+_OF_THE_SENDER = frozenset({"token", "region", "service", "canary"})
+
+
+@dataclass(slots=True)
+class _Flush:
+    """Somebody waits until `target` lines are settled, or until a try made after the asking has failed."""
+
+    target: int
+    done: threading.Event
+    reached: bool = False
+
+
+class Sender:
+    """Sends one process's logs. `step` belongs to one thread; the rest may be called from any."""
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        streams: Streams,
+        transport: Transport,
+        clock: Clock,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._buffer, self._streams, self._transport = buffer, streams, transport
+        self._clock, self._chance = clock, chance
+        self._taken: list[Line] = []
+        self._pending: deque[Batch] = deque()
+        self._aside: deque[Batch] = deque()
+        self._barred: dict[str, float] = {}
+        self._flushes: deque[_Flush] = deque()
+        self._settled = 0
+        self._lingering_since: float | None = None
+        self._retry_at = 0.0
+        self._failures = 0
+        self._one_by_one = False
+        self.voided: dict[str, int] = {}
+        """Events given up at the door after they had numbers, by reason."""
+        self.trouble = ""
+        """Why the last request failed; empty when it didn't."""
+
+    @property
+    def sealed_events(self) -> int:
+        """How many events have a number and are not yet known to be durable."""
+        return sum(batch.header.count for batch in (*self._pending, *self._aside) if batch.body)
+
+    def flush(self) -> _Flush:
+        """Ask for everything logged so far to be sent without lingering; wait on the answer's `done`."""
+        request = _Flush(self._buffer.kept, threading.Event())
+        self._flushes.append(request)
+        return request
+
+    def step(self) -> float:
+        """Do what there is to do now: at most one request. Returns in how many seconds there may be more."""
+        now = self._clock.monotonic()
+        asked = len(self._flushes)
+        if now < self._retry_at and not asked:
+            return self._retry_at - now
+        self._unbar(now)
+        if wait_s := self._linger(now, bool(asked)):
+            return wait_s
+        self._fill()
+        if self._pending:
+            self._send(self._request())
+        wait_s = self._retry_at - self._clock.monotonic()
+        self._answer(asked, failed=wait_s > 0)
+        if wait_s > 0:
+            return wait_s
+        return 0.0 if self._pending or self._buffer.waiting or self._flushes else _IDLE_S
+
+    def _linger(self, now: float, hurry: bool) -> float:
+        waiting = self._buffer.waiting
+        if self._pending or self._taken or hurry or waiting >= BATCH_EVENTS:
+            self._lingering_since = None
+            return 0.0
+        if not waiting:
+            self._lingering_since = None
+            return _IDLE_S
+        if self._lingering_since is None:
+            self._lingering_since = now
+        left = self._lingering_since + _LINGER_S - now
+        if left > 0:
+            return left
+        self._lingering_since = None
+        return 0.0
+
+    def _fill(self) -> None:
+        """Seal while there is room in the next request."""
+        size = sum(len(batch.body) for batch in self._pending)
+        while len(self._pending) < _REQUEST_BATCHES and size <= _REQUEST_BYTES - BATCH_BYTES:
+            self._taken = self._taken or self._buffer.take(BATCH_EVENTS, BATCH_BYTES - 64 * BATCH_EVENTS)
+            if not self._taken:
+                return
+            for line in self._taken:
+                if line.dataset in self._barred:
+                    self._buffer.drop(line.dataset, "refused")
+            batches = self._streams.seal(line for line in self._taken if line.dataset not in self._barred)
+            self._settled += len(self._taken) - sum(batch.header.count for batch in batches)
+            self._pending.extend(batches)
+            self._taken = []
+            size += sum(len(batch.body) for batch in batches)
+
+    def _request(self) -> list[Batch]:
+        """The front of what is sealed, as much as one request may carry."""
+        room = 0 if self._one_by_one else _REQUEST_BYTES
+        chosen: list[Batch] = []
+        for batch in self._pending:
+            room -= len(batch.body)
+            if chosen and room < 0:
+                break
+            chosen.append(batch)
+        return chosen
+
+    def _send(self, batches: list[Batch]) -> None:
+        try:
+            self._transport.send(batches, _TIMEOUT_S)
+        except Rejected as error:
+            self._refused(error, batches)
+            return
+        except LastbeatError as error:
+            self._back_off(str(error), error.retry_after_s)
+            return
+        for _ in batches:
+            self._settled += self._pending.popleft().header.count
+        self._streams.ack(batches)
+        self._recovered()
+
+    def _refused(self, error: Rejected, batches: list[Batch]) -> None:
+        index = 0 if len(batches) == 1 else error.index
+        if error.code == "dataset" and index is not None:
+            self._bar(batches[index].header.dataset, error)
+        elif error.code in _OF_THE_SENDER or (index is not None and batches[index].header.void):
+            self._back_off(str(error), _REFUSED_BACKOFF_S)
+        elif index is None:
+            self._one_by_one = True  # the answer doesn't say which: find out
+        else:
+            self._void(index, error)
+
+    def _void(self, index: int, error: Rejected) -> None:
+        batch = self._pending[index]
+        self._pending[index] = batch.void(f"refused: {error.code}")
+        self.voided[error.code] = self.voided.get(error.code, 0) + batch.header.count
+        log.error("%d events of %s were refused and are given up: %s", batch.header.count, batch.header.stream, error)
+
+    def _bar(self, dataset: str, error: Rejected) -> None:
+        """One dataset is not allowed: set its sealed batches aside, so that the others go on."""
+        self._barred[dataset] = self._clock.monotonic() + _REFUSED_BACKOFF_S
+        barred = [batch for batch in self._pending if batch.header.dataset == dataset]
+        self._pending = deque(batch for batch in self._pending if batch.header.dataset != dataset)
+        self._aside.extend(barred)
+        self._settled += sum(batch.header.count for batch in barred)
+        log.error("dataset %s is refused, its events are dropped until that changes: %s", dataset, error)
+
+    def _unbar(self, now: float) -> None:
+        for dataset in [dataset for dataset, until in self._barred.items() if until <= now]:
+            del self._barred[dataset]
+            again = [batch for batch in self._aside if batch.header.dataset == dataset]
+            self._aside = deque(batch for batch in self._aside if batch.header.dataset != dataset)
+            self._pending.extend(again)
+            self._settled -= sum(batch.header.count for batch in again)
+
+    def _back_off(self, trouble: str, at_least_s: float | None) -> None:
+        ceiling = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2**self._failures)
+        wait_s = max(at_least_s or 0.0, ceiling * (0.5 + self._chance() / 2))
+        self._retry_at = self._clock.monotonic() + wait_s
+        self._failures = min(self._failures + 1, 16)
+        if not self.trouble:
+            log.warning("events wait in memory: %s", trouble)
+        self.trouble = trouble
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            log.warning("events are sent again, after %d failed tries", self._failures)
+        self.trouble, self._failures, self._retry_at, self._one_by_one = "", 0, 0.0, False
+
+    def _answer(self, asked: int, *, failed: bool) -> None:
+        for _ in range(asked):
+            request = self._flushes.popleft()
+            request.reached = self._settled >= request.target
+            if request.reached or failed:
+                request.done.set()
+            else:
+                self._flushes.append(request)
