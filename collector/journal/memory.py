@@ -136,7 +136,7 @@ class MemoryReader:
                 tp = tps[(i + self._turn) % len(tps)]
                 log = self._journal._logs[tp]
                 at = self._positions.setdefault(tp, log.base)
-                if at < log.base:
+                if not log.base <= at <= log.end:
                     if taken:
                         break  # hand over what is read; the gap is told on the next call
                     self._positions[tp] = log.base
@@ -186,7 +186,12 @@ class MemoryReader:
         """See Reader.lag: in records."""
         with self._journal._lock:
             logs = self._journal._logs
-            return {tp: max(0, logs[tp].end - self._positions.get(tp, logs[tp].base)) for tp in self._mine()}
+            return {tp: logs[tp].end - self._position(tp) for tp in self._mine()}
+
+    def _position(self, tp: TopicPartition) -> int:
+        log = self._journal._logs[tp]
+        at = self._positions.get(tp, log.base)
+        return at if at <= log.end else log.base
 
     def close(self) -> None:
         """See Reader.close."""
