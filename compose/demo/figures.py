@@ -58,11 +58,13 @@ class Figures:
         living = sorted((self.emitted.keys() | self.stored.keys()) - {self.victim})
         wrong = {name: self.missing(name) for name in living if self.missing(name)}
         holes = {stream: last - count for stream, (count, last) in self.beats.items() if last != count}
+        gaps = ", ".join(f"{stream} lacks {lacking}" for stream, lacking in holes.items())
+        gaps = gaps or (f"none in {len(self.beats)} streams" if self.beats else "no beats at all")
         balance = ", ".join(f"{name} {missing:+,}" for name, missing in wrong.items())
         return [
             Check("emitted = stored + dropped, for every living process", balance or "difference 0", not wrong),
             Check("the killed process: at most a tail is missing", f"{self.tail:,} events", self.tail >= 0),
-            Check("no gap in any stream of beats", ", ".join(map(str, holes)) or "none", not holes),
+            Check("no gap in any stream of beats", gaps, bool(self.beats) and not holes),
             Check("alerts for the dead: exactly one", _told(self.dead), len(self.dead) == 1),
             Check("alerts for the living: none", _told(self.living), not self.living),
             Check(

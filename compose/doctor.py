@@ -1,0 +1,256 @@
+"""`lastbeat doctor`: looks at this installation from outside, and says of each thing how it is and what to do.
+
+Every check is a function of its own that can't fail: what it can't find out is what it reports. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alerts.fleet import Fleet, read_fleet
+from alerts.incidents import Status, read_incidents
+from alerts.staleness import Verdict
+from alerts.words import count, duration
+from collector.ports import Where
+from shippers.clock import Clock, SystemClock
+from shippers.errors import LastbeatError
+
+from . import machine
+from .backlog import backlog
+from .check import Check, Grade
+from .settings import Settings
+
+_BEHIND_BYTES = 64 * 1024**2
+_CANARY_WITHIN_S = 5.0
+_SKEW_S, _WILD_SKEW_S = 2.0, 60.0
+_HOUR_S = 3600.0
+
+
+def run(settings: Settings) -> int:
+    """Print all checks. Returns the exit code: 1 if any is bad."""
+    found = checks(settings, SystemClock())
+    table = Table(box=None, header_style="bright_black", pad_edge=False)
+    for column in ("", "Check", "Found", "What to do"):
+        table.add_column(column)
+    for check in found:
+        sign, style = _SIGNS[check.grade]
+        table.add_row(Text(sign, style), check.name, Text(check.words), Text(check.todo))
+    Console(highlight=False).print(table)
+    return int(any(check.grade is Grade.BAD for check in found))
+
+
+_SIGNS = {Grade.GOOD: ("●", "green"), Grade.WARN: ("◔ warn", "yellow"), Grade.BAD: ("✖ bad", "red")}
+
+
+def checks(settings: Settings, clock: Clock) -> list[Check]:
+    """Everything there is to say about this installation, in the order in which to mend it."""
+    running = _running(settings)
+    here = running or settings
+    return [
+        machine.python(),
+        machine.libraries(),
+        machine.binding(settings),
+        machine.folder(settings),
+        machine.disk(settings),
+        *gateway(here, clock, running is not None),
+        boards(here),
+        indexer(here, clock),
+        store(here, clock),
+        *state(here, clock),
+        notifiers(settings),
+    ]
+
+
+def _running(settings: Settings) -> Settings | None:
+    """The settings with the addresses of the platform that runs on this data folder; None if none does."""
+    try:
+        up = json.loads((settings.run_path / "up.json").read_text())
+        os.kill(int(up["pid"]), 0)
+        ports = {name: httpx.URL(up[name]).port for name in ("gateway", "boards")}
+    except (OSError, ValueError, KeyError, TypeError, httpx.InvalidURL):
+        return None
+    gateway = settings.gateway.model_copy(update={"port": ports["gateway"] or settings.gateway.port})
+    boards = settings.boards.model_copy(update={"port": ports["boards"] or settings.boards.port})
+    return settings.model_copy(update={"gateway": gateway, "boards": boards})
+
+
+def gateway(settings: Settings, clock: Clock, running: bool) -> list[Check]:
+    """Does the gateway answer, does its journal take batches, and does it know what time it is?"""
+    url, start = settings.gateway_url, "start it with `lastbeat up`"
+    try:
+        asked_at = clock.time()
+        answer = httpx.get(f"{url}/ready", timeout=3.0, trust_env=False)
+    except httpx.HTTPError as error:
+        return [_no_gateway(settings, error, running, start)]
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        words = f"{url} answers, but its journal takes nothing: {answer.text[:200]}"
+        return [Check("Gateway", Grade.BAD, words, f"see {settings.run_path / 'gateway.log'} and the disk")]
+    if answer.status_code != httpx.codes.OK:
+        words = f"{url}/ready answers {answer.status_code}: that is no lastbeat gateway"
+        return [Check("Gateway", Grade.BAD, words, "end what listens there, or set [gateway] port")]
+    found = [Check("Gateway", Grade.GOOD, f"{url} answers, its journal takes batches")]
+    return [*found, clocks(answer.headers.get("Date", ""), (asked_at + clock.time()) / 2)]
+
+
+def _no_gateway(settings: Settings, error: Exception, running: bool, start: str) -> Check:
+    words = f"no answer from {settings.gateway_url}: {error or type(error).__name__}"
+    if running:
+        return Check("Gateway", Grade.BAD, words, f"see {settings.run_path / 'gateway.log'}")
+    if taken := _taken(settings.gateway.host, settings.gateway.port):
+        return Check("Gateway", Grade.BAD, f"{words}; {taken}", "end what listens there, or set [gateway] port")
+    return Check("Gateway", Grade.WARN, "not running", start)
+
+
+def _taken(host: str, port: int) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return f"port {port} at {host} can't be opened: {error.strerror}"
+    return ""
+
+
+def clocks(date: str, now: float) -> Check:
+    """Do the gateway's clock (its answer's Date) and ours agree?"""
+    try:
+        skew = parsedate_to_datetime(date).timestamp() + 0.5 - now  # the header has whole seconds only
+    except ValueError:
+        return Check("Clocks", Grade.WARN, f"the gateway's answer has no readable Date: {date!r}", "ask it directly")
+    words = f"the gateway's clock is {duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} ours"
+    if abs(skew) > _SKEW_S:
+        grade = Grade.BAD if abs(skew) > _WILD_SKEW_S else Grade.WARN
+        return Check("Clocks", grade, words, "run NTP (chrony, timesyncd) on both machines")
+    return Check("Clocks", Grade.GOOD, "the gateway's and ours agree")
+
+
+def boards(settings: Settings) -> Check:
+    """Do the boards answer?"""
+    url = settings.boards_url
+    try:
+        good = httpx.get(f"{url}/_stcore/health", timeout=3.0, trust_env=False).is_success
+    except httpx.HTTPError:
+        good = False
+    if good:
+        return Check("Boards", Grade.GOOD, url)
+    return Check(
+        "Boards", Grade.WARN, f"no answer from {url}", f"`lastbeat up`; else see {settings.run_path / 'boards.log'}"
+    )
+
+
+def indexer(settings: Settings, clock: Clock) -> Check:
+    """How far is the lake behind the journal?"""
+    try:
+        behind = backlog(settings, clock, "lake")
+    except (LastbeatError, OSError) as error:
+        return Check("Indexer", Grade.BAD, str(error), f"check the files in {settings.journal_path}")
+    if behind is None:
+        return Check("Indexer", Grade.WARN, "has never run here", "start it with `lastbeat up`")
+    total = sum(behind.values())
+    words = f"{total / 1024**2:,.1f} MiB of the journal are not in the lake yet"
+    if total > _BEHIND_BYTES:
+        worst = max(behind, key=behind.__getitem__)
+        todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up (100 MiB/s and more)"
+        return Check("Indexer", Grade.WARN, f"{words}, most of {worst}", todo)
+    return Check("Indexer", Grade.GOOD, words)
+
+
+def store(settings: Settings, clock: Clock) -> Check:
+    """Can the lake be asked?"""
+    from .wiring import open_store
+
+    now = clock.time()
+    try:
+        volume = open_store(settings).volume(Where(now - _HOUR_S, now), _HOUR_S)
+    except (LastbeatError, OSError) as error:
+        return Check("Store", Grade.BAD, str(error), f"check {settings.lake_path} and its disk")
+    events = sum(sum(counts) for counts in volume.series.values())
+    return Check("Store", Grade.GOOD, f"{events:,} events in the last hour")
+
+
+def state(settings: Settings, clock: Clock) -> list[Check]:
+    """What does the watch see, how is the fleet, and did every notice go out?"""
+    from .wiring import open_state
+
+    if not settings.state_path.exists():
+        return [Check("Watch", Grade.WARN, "has never run here", "start it with `lastbeat up`")]
+    try:
+        opened = open_state(settings)
+        try:
+            fleet, incidents = read_fleet(opened), read_incidents(opened)
+        finally:
+            opened.close()
+    except (LastbeatError, OSError) as error:
+        return [Check("Watch", Grade.BAD, str(error), f"check {settings.state_path} and its disk")]
+    stuck = [
+        f"{notice.notifier}: {notice.error}"
+        for incident in incidents
+        if incident.status is not Status.RESOLVED
+        for notice in incident.notices
+        if notice.delivered_at is None and notice.error
+    ]
+    return [watch(settings, fleet, clock.time()), services(fleet, clock.time()), notices(stuck)]
+
+
+def watch(settings: Settings, fleet: Fleet, now: float) -> Check:
+    """Does the watch see, on every path?"""
+    log = f"see {settings.run_path / 'watch.log'}"
+    if not fleet.sights:
+        return Check("Watch", Grade.WARN, "has seen no canary yet", f"is a gateway running? else {log}")
+    oldest = min(fleet.sights, key=lambda sight: sight.last_canary_at)
+    age = now - oldest.last_canary_at
+    words = f"last canary of {oldest.region} through {oldest.ingress} {duration(age)} ago"
+    blind = [f"{sight.region} through {sight.ingress}" for sight in fleet.sights if sight.blind]
+    if blind:
+        return Check("Watch", Grade.BAD, f"blind for {', '.join(blind)}; {words}", f"is that gateway running? {log}")
+    if age > _CANARY_WITHIN_S:
+        return Check("Watch", Grade.BAD, words, f"are watch and gateway running? {log}")
+    return Check("Watch", Grade.GOOD, f"sees {count(len(fleet.sights), 'path')}; {words}")
+
+
+def services(fleet: Fleet, now: float) -> Check:
+    """Who has not been heard of?"""
+    if not fleet.instances:
+        return Check("Services", Grade.WARN, "none has ever reported", "add three lines to one: see `lastbeat up`")
+    ill = [row for row in fleet.services if row.verdict not in _WELL]
+    youngest = max(row.last_notify_time for row in fleet.instances)
+    if ill:
+        names = ", ".join(f"{row.verdict} {row.service} in {row.region}" for row in ill[:3])
+        more = f" and {len(ill) - 3} more" if len(ill) > 3 else ""
+        return Check("Services", Grade.WARN, names + more, "`lastbeat incidents` tells why")
+    words = f"{count(len(fleet.services), 'service')}, youngest beat {duration(now - youngest)} ago"
+    return Check("Services", Grade.GOOD, words)
+
+
+_WELL = frozenset({Verdict.UP, Verdict.NEW, Verdict.STOPPED})
+
+
+def notices(stuck: Iterable[str]) -> Check:
+    """Did every notice go out?"""
+    if failed := list(stuck):
+        words = f"{count(len(failed), 'notice')} not delivered: {failed[0]}"
+        return Check("Notices", Grade.BAD, words, "mend that notifier in [alerts]; it is tried again by itself")
+    return Check("Notices", Grade.GOOD, "none is waiting")
+
+
+def notifiers(settings: Settings) -> Check:
+    """Is anybody told?"""
+    kinds = [notifier.name for notifier in settings.alerts.notifiers if notifier.kind != "console"]
+    if not kinds:
+        todo = "add [[alerts.notifiers]] with a webhook or an apprise url"
+        return Check("Notifiers", Grade.WARN, "alerts go to the watch's own output only", todo)
+    if not settings.alerts.dead_mans_switch_url:
+        words = f"{', '.join(kinds)}, but nobody notices if the watch itself dies"
+        return Check(
+            "Notifiers", Grade.WARN, words, "set [alerts] dead_mans_switch_url to an outside monitor's ping url"
+        )
+    return Check("Notifiers", Grade.GOOD, ", ".join(kinds))

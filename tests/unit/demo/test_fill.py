@@ -1,0 +1,62 @@
+"""The history goes through the door, again where the gateway says "later", never past a refusal."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from compose.demo.fill import fill
+from compose.demo.history import History
+from shippers.batch import Batch
+from shippers.clock import FakeClock
+from shippers.errors import Unavailable
+from shippers.transports.protocol import Rejected
+
+END = 1_763_690_400.0
+
+
+class Scripted:
+    """A transport that raises what it is told to, then takes everything."""
+
+    def __init__(self, *outcomes: Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.taken: list[Batch] = []
+
+    def send(self, batches: list[Batch], timeout_s: float) -> None:
+        if self.outcomes:
+            raise self.outcomes.pop(0)
+        self.taken += batches
+
+    def close(self) -> None:
+        pass
+
+
+def history() -> History:
+    return History(END - 1_800.0, END, Random(5), "h")
+
+
+def test_everything_is_sent_once_and_counted() -> None:
+    past, transport, calls = history(), Scripted(), []
+    fill(past, END, transport, FakeClock(), lambda: calls.append(past.at))
+    assert sum(batch.header.count for batch in transport.taken) == sum(past.emitted.values()) > 0
+    assert calls == [END - 1_200.0, END - 600.0, END]
+
+
+def test_a_busy_gateway_is_asked_again_after_the_time_it_names() -> None:
+    past, transport, clock = (
+        history(),
+        Scripted(Unavailable("full", retry_after_s=7.0), Unavailable("full")),
+        FakeClock(),
+    )
+    before = clock.monotonic()
+    fill(past, END, transport, clock, lambda: None)
+    assert clock.monotonic() - before == pytest.approx(7.5)
+    assert sum(batch.header.count for batch in transport.taken) == sum(past.emitted.values())
+
+
+def test_a_gateway_that_never_takes_it_ends_the_filling() -> None:
+    with pytest.raises(Unavailable):
+        fill(history(), END, Scripted(*[Unavailable("full")] * 50), FakeClock(), lambda: None)
+    with pytest.raises(Rejected):
+        fill(history(), END, Scripted(Rejected("region", "not yours")), FakeClock(), lambda: None)
