@@ -66,7 +66,10 @@ class Renderer:
         if own:
             fields.take(own)
         if record.exc_info or record.exc_text or record.stack_info:
-            _take_error(fields, record)
+            try:
+                _take_error(fields, record)
+            except Exception as error:  # noqa: BLE001  exc_info is whatever somebody put there
+                fields.error_message = unprintable(record.exc_info, error)
         fields.dataset = fields.dataset or dataset
         return self.line(record.created, record.levelno, record.name, message, fields)
 

@@ -177,7 +177,7 @@ class Sender:
         batch = self._pending[index]
         self._pending[index] = batch.void(f"refused: {error.code}")
         self.voided[error.code] = self.voided.get(error.code, 0) + batch.header.count
-        log.error("%d events of %s were refused and are given up: %s", batch.header.count, batch.header.stream, error)
+        log.error("lastbeat: %d events of %s were refused and are given up: %s", batch.header.count, batch.header.stream, error)
 
     def _bar(self, dataset: str, error: Rejected) -> None:
         """One dataset is not allowed: set its sealed batches aside, so that the others go on."""
@@ -186,7 +186,7 @@ class Sender:
         self._pending = deque(batch for batch in self._pending if batch.header.dataset != dataset)
         self._aside.extend(barred)
         self._settled += sum(batch.header.count for batch in barred)
-        log.error("dataset %s is refused, its events are dropped until that changes: %s", dataset, error)
+        log.error("lastbeat: dataset %s is refused, its events are dropped until that changes: %s", dataset, error)
 
     def _unbar(self, now: float) -> None:
         for dataset in [dataset for dataset, until in self._barred.items() if until <= now]:
@@ -202,12 +202,12 @@ class Sender:
         self._retry_at = self._clock.monotonic() + wait_s
         self._failures = min(self._failures + 1, 16)
         if not self.trouble:
-            log.warning("events wait in memory: %s", trouble)
+            log.warning("lastbeat: events wait in memory: %s", trouble)
         self.trouble = trouble
 
     def _recovered(self) -> None:
         if self.trouble:
-            log.warning("events are sent again, after %d failed tries", self._failures)
+            log.warning("lastbeat: events are sent again, after %d failed tries", self._failures)
         self.trouble, self._failures, self._retry_at, self._one_by_one = "", 0, 0.0, False
 
     def _answer(self, asked: int, *, failed: bool) -> None:

@@ -204,7 +204,7 @@ class Shipper:
             try:
                 boot.heartbeat.last_words(state, reason, last, max(0.1, deadline - self.clock.monotonic()))
             except LastbeatError as error:
-                log.warning("the goodbye could not be sent: %s", error)
+                log.warning("lastbeat: the goodbye could not be sent: %s", error)
             finally:
                 last.close()
         if not (boot.send_worker.alive or boot.beat_worker.alive):

@@ -83,7 +83,7 @@ class Worker:
                 wait_s = self._step()
             except Exception:
                 self.faults += 1
-                log.exception("%s: unexpected trouble, going on in %g s", self._name, _AFTER_FAULT_S)
+                log.exception("lastbeat: %s: unexpected trouble, going on in %g s", self._name, _AFTER_FAULT_S)
                 wait_s = _AFTER_FAULT_S
             self._rest(wait_s)
 
