@@ -52,7 +52,7 @@ class MemoryStore:
         times = steps(where, step_s)
         series: dict[str, list[int]] = defaultdict(lambda: [0] * len(times))
         if by is None:
-            series[""]  # noqa: B018  # it is there even where nothing is
+            series[""]  # it is there even where nothing is
         for event in self._matching(where):
             series[value_of(event, by)][index_of(event.at, times, step_s)] += 1
         return Volume(step_s, times, {value: tuple(counts) for value, counts in series.items()})
@@ -62,7 +62,7 @@ class MemoryStore:
         times = steps(where, step_s)
         series: dict[str, list[Counter[int]]] = defaultdict(lambda: [Counter() for _ in times])
         if by is None:
-            series[""]  # noqa: B018  # it is there even where nothing is
+            series[""]  # it is there even where nothing is
         for event in self._matching(where):
             if event.duration_ns is not None:
                 step = series[value_of(event, by)][index_of(event.at, times, step_s)]
