@@ -55,10 +55,12 @@ def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
-        reader = stack.enter_context(closing(journal.reader("watch", ["heartbeat"])))
+        # No group: the watch keeps its own positions, and must never hold back the journal's retention.
+        reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(SqliteState(settings.state_path)))
         stop = stack.enter_context(_stop_on_signal())
-        Watch(reader, state, settings.alerts, CLOCK).run(stop)
+        alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
+        Watch(reader, state, alerts, CLOCK).run(stop)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
