@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from numbers import Real
 from typing import cast
 
@@ -19,6 +20,7 @@ MAX_MEASURES = 64
 MAX_VALUE = 4_096
 MAX_LABELS_TEXT = 32_768
 MAX_NAME = 128
+_NUMBERS: tuple[type, ...] = (Real, Decimal)  # numpy's, too, are Reals; Decimal isn't, by design
 _MAX_EXACT = 2**53
 _MAX_NS = 2**63 - 1
 
@@ -128,7 +130,7 @@ class Fields:
         self.measures[_free(self.measures, quoted_name(name))] = repr(value)
 
     def _other(self, name: str, value: object) -> None:
-        if isinstance(value, Real | _decimal()) and not isinstance(value, bool):
+        if isinstance(value, _NUMBERS) and not isinstance(value, bool):
             try:
                 # int subclasses, Decimal, Fraction, numpy's numbers …
                 self.number(name, int(value) if isinstance(value, int) else float(cast("float", value)))
@@ -146,13 +148,6 @@ def _free(taken: dict[str, str], name: str) -> str:
     while name in taken:
         name = name[:-1] + '_"'
     return name
-
-
-def _decimal() -> type:
-    # Decimal is not a Real by design. Imported late: most services never log one.
-    from decimal import Decimal
-
-    return Decimal
 
 
 def quoted_name(name: str) -> str:

@@ -174,6 +174,9 @@ class Shipper:
 
         True if it is. False also when called by the thread that would have to do it.
         """
+        return not self._closed and self._flush(timeout_s)
+
+    def _flush(self, timeout_s: float) -> bool:
         boot = self._boot
         if boot.send_worker.is_me or boot.beat_worker.is_me:
             return False
@@ -195,7 +198,7 @@ class Shipper:
             return
         self._closed = True
         boot, deadline = self._boot, self.clock.monotonic() + timeout_s
-        self.flush((1 - _GOODBYE_SHARE) * timeout_s)
+        self._flush((1 - _GOODBYE_SHARE) * timeout_s)
         boot.buffer.close("stopped")
         boot.send_worker.stop(0.05 * timeout_s)
         boot.beat_worker.stop(0.05 * timeout_s)

@@ -88,7 +88,9 @@ def test_a_variable_that_cannot_work_is_a_warning_and_the_default():
     assert (settings.interval_s, settings.identity.region, settings.url) == (10.0, "cn-east", DEFAULT_URL)
     assert settings.identity.instance == "a-b"
     assert len(settings.warnings) == 4
-    assert any("LASTBEAT_INTERVAL='soon': must be a number of seconds; using 10.0" in text for text in settings.warnings)
+    assert any(
+        "LASTBEAT_INTERVAL='soon': must be a number of seconds; using 10.0" in text for text in settings.warnings
+    )
 
 
 def test_a_service_without_a_name_is_told():
