@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -119,7 +118,7 @@ def end_with_parent() -> None:
     """End this process, as SIGTERM would, once its standard input closes: then the parent is gone."""
 
     def watch_stdin() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin: its lock, held here at exit, would abort the interpreter
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
