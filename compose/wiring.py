@@ -22,6 +22,7 @@ from collector.indexer import Indexer
 from collector.journal.local import LocalJournal
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
+from collector.lake.upkeep import Upkeep
 from collector.ports import State, Store
 from dashboards.theme import streamlit_options
 from shippers.batch import DATASETS
@@ -98,7 +99,7 @@ def _upkeep(sink: LakeSink) -> Iterator[None]:
     from apscheduler.schedulers.background import BackgroundScheduler
 
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(sink.maintain, "interval", seconds=60)
+    scheduler.add_job(Upkeep(sink).maintain, "interval", seconds=60)
     scheduler.start()
     try:
         yield
