@@ -166,7 +166,7 @@ def _take_text(fields: Fields, name: str, value: object) -> bool:
         return True
     field = _TEXT_FIELDS[name]
     limit = 256 if not field.startswith("error_m") and field != "error_stack" else MAX_VALUE
-    text = text_of(value, limit)
+    text = value if type(value) is str and len(value) <= limit else text_of(value, limit)
     if not text or getattr(fields, field):
         return not text
     setattr(fields, field, text)
@@ -174,7 +174,8 @@ def _take_text(fields: Fields, name: str, value: object) -> bool:
 
 
 def _take_outcome(fields: Fields, _name: str, value: object) -> bool:
-    outcome = OUTCOMES.get(text_of(value, MAX_NAME).lower())
+    outcome = OUTCOMES.get(value if type(value) is str else text_of(value, MAX_NAME))
+    outcome = outcome or OUTCOMES.get(text_of(value, MAX_NAME).lower())
     if outcome is None or fields.outcome:
         return False
     fields.outcome = outcome

@@ -157,6 +157,10 @@ class Shipper:
             boot.beat_worker.ensure()
             boot.send_worker.wake()
 
+    def refuses(self, level: int) -> bool:
+        """Whether an event of this level would be dropped now: count it as `lost` for "full", and save the work."""
+        return self._boot.buffer.refuses(level)
+
     def lost(self, dataset: str, reason: str) -> None:
         """Count an event that never became a line."""
         self._boot.buffer.drop(dataset, reason, emitted=True)
