@@ -167,6 +167,7 @@ def test_readers_never_see_what_is_not_synced_yet(open_journal, monkeypatch) -> 
     reader = journal.reader(None, ["business"])
     assert [number_of(record) for record in reader.poll(1 << 20, 0)] == [1]
     assert set(reader.lag().values()) == {0}
+    assert appending.is_alive(), "append returned before its record was durable"
     go_on.set()
     appending.join()
     assert [number_of(record) for record in read(reader, 1)] == [2]
