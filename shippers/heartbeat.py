@@ -140,7 +140,7 @@ class Heartbeat:
                 self._void(beats[error.index], error.code)
         except LastbeatError as error:
             self._note(str(error))
-            wait_s = max(wait_s, min(error.retry_after_s or 0.0, self._interval_s))
+            wait_s = max(wait_s, error.retry_after_s or 0.0)  # the next beat is not put off by it
         else:
             self._note("")
             with self._lock:
