@@ -26,6 +26,8 @@ from shippers.errors import LastbeatError, Misconfigured
 from .settings import Settings
 
 ROLES = ("gateway", "indexer", "watch", "boards")
+MISCONFIGURED = 2
+"""The exit code of a role that nothing but other settings can help."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0
@@ -48,6 +50,8 @@ class Role:
     start_at: float = 0.0
     pause_s: float = 0.5
     restarts: int = 0
+    hopeless: bool = False
+    """It ended because of its settings: starting it again can't help, and wasn't tried."""
 
 
 @dataclass(slots=True)
@@ -100,7 +104,7 @@ class Supervisor:
         while pending:
             pending = [url for url in pending if not _answers(url)]
             for role in self._running.values():
-                if role.restarts >= 3:
+                if role.hopeless or role.restarts >= 3:
                     raise StartFailed(f"{role.name} does not start; the end of {role.log}:\n{_end_of(role.log)}")
             if pending and self.clock.monotonic() > deadline:
                 raise StartFailed(
@@ -139,7 +143,7 @@ class Supervisor:
     def _mind(self, role: Role) -> None:
         now = self.clock.monotonic()
         if role.process is None:
-            if now >= role.start_at:
+            if now >= role.start_at and not role.hopeless:
                 self._start(role)
             return
         code = role.process.poll()
@@ -148,6 +152,10 @@ class Supervisor:
         if now - role.started_at > _STEADY_S:
             role.pause_s, role.restarts = 0.5, 0
         role.process, role.start_at, role.restarts = None, now + role.pause_s, role.restarts + 1
+        role.hopeless = code == MISCONFIGURED
+        if role.hopeless:
+            self.say(f"{role.name} can't work with these settings and is not started again; see {role.log}")
+            return
         self.say(f"{role.name} ended ({_ending(code)}), started again in {role.pause_s:.1f} s; see {role.log}")
         role.pause_s = min(_LONGEST_PAUSE_S, role.pause_s * 2)
 

@@ -1,7 +1,8 @@
 """The one composition root: which implementation stands behind which port, and who is handed what.
 
 Reads from top to bottom as the data flows: gateway, indexer, watch, boards. What is opened here is closed here, last
-in, first out.
+in, first out. What only one role needs is imported in that role: DuckDB or Streamlit in every process would cost each
+its start and a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -10,21 +11,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from alerts.state.sqlite import SqliteState
-from alerts.watch import Watch
-from collector.gateway.http import create_app
-from collector.gateway.serve import serve
-from collector.indexer import Indexer
 from collector.journal.local import LocalJournal
-from collector.lake.sink import LakeSink
-from collector.lake.store import LakeStore
-from collector.lake.upkeep import Upkeep
 from collector.ports import State, Store
-from dashboards.theme import streamlit_options
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
 
@@ -36,23 +29,32 @@ CLOCK = SystemClock()
 
 def run_gateway(settings: Settings) -> None:
     """The role `gateway`: takes batches in, keeps them in the journal. Ends on SIGTERM."""
+    from collector.gateway.http import create_app
+    from collector.gateway.serve import serve
+
     with closing(LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=True)) as journal:
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
     """The role `indexer`: from the journal to the lake, and the lake's upkeep. Ends on SIGTERM."""
+    from collector.indexer import Indexer
+    from collector.lake.sink import LakeSink
+    from collector.lake.upkeep import Upkeep
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
         reader = stack.enter_context(closing(journal.reader("lake", DATASETS)))
         sink = stack.enter_context(closing(LakeSink(settings.lake_path, settings.lake, CLOCK)))
         stop = stack.enter_context(_stop_on_signal())
-        stack.enter_context(_upkeep(sink))
+        stack.enter_context(_repeated(Upkeep(sink).maintain, every_s=60))
         Indexer(reader, sink, CLOCK).run(stop)
 
 
 def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
+    from alerts.watch import Watch
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
@@ -66,6 +68,8 @@ def run_watch(settings: Settings) -> None:
 def run_boards(settings: Settings, config: Path | None) -> None:
     """The role `boards`: the pages. Ends on SIGTERM."""
     from streamlit.web import bootstrap
+
+    from dashboards.theme import streamlit_options
 
     script = Path(__file__).with_name("boards.py")
     flags = {
@@ -81,6 +85,8 @@ def run_boards(settings: Settings, config: Path | None) -> None:
 
 def open_store(settings: Settings) -> Store:
     """What boards and the command line ask about events."""
+    from collector.lake.store import LakeStore
+
     return LakeStore(settings.lake_path, _read_only_journal(settings), settings.lake, CLOCK)
 
 
@@ -94,12 +100,12 @@ def _read_only_journal(settings: Settings) -> LocalJournal:
 
 
 @contextmanager
-def _upkeep(sink: LakeSink) -> Iterator[None]:
-    """Compaction and ageing, on their own thread, beside the writing."""
+def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
+    """Let `job` run every so often, on a thread of its own, one run at a time."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(Upkeep(sink).maintain, "interval", seconds=60)
+    scheduler.add_job(job, "interval", seconds=every_s)
     scheduler.start()
     try:
         yield
