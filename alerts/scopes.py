@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MIN_SERVICES = 3
 MIN_SHARE = 0.5
 REMEMBER_S = 120.0
+LULL_S = 1.0
 MAX_WITNESS_INTERVAL_S = 60.0
 """Who beats more rarely can't testify that its scope is silent now."""
 
@@ -105,12 +106,13 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
 class Scope:
     """The running counts of one scope."""
 
-    __slots__ = ("_counts", "_heard", "_resumed", "_returned", "key", "late", "silent")
+    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_returned", "key", "late", "silent")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._counts: dict[str, list[int]] = {}
         self._heard: dict[Pulse, float] = {}
+        self._lulled: dict[Pulse, float] = {}
         self._returned: dict[Pulse, float] = {}
         self._resumed: dict[str, tuple[Pulse, float]] = {}
         self.silent = 0
@@ -123,8 +125,11 @@ class Scope:
 
     def hear(self, pulse: Pulse, at: float) -> None:
         """Somebody in it was heard, when its partition's pulse was `at`."""
-        if at > self._heard.get(pulse, -1.0):
+        last = self._heard.get(pulse, -math.inf)
+        if at > last:
             self._heard[pulse] = at
+            if at - last > LULL_S:
+                self._lulled[pulse] = at
 
     @property
     def heard_s(self) -> float:
@@ -140,8 +145,9 @@ class Scope:
         self._resumed[service] = (pulse, at)
 
     def returned_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
-        """How long ago the scope came back from a silence in which this process missed a beat: after an outage, or
-        when MIN_SERVICES are just back or still late with it, too short a cut for an outage. Infinite if it did not."""
+        """How long ago the scope came back from a silence in which this process missed a beat: after an outage; or,
+        for a cut too short to be one, when MIN_SERVICES are just back or still late with it, after a lull or since the
+        last of them is back. Infinite if it did not."""
         pulse = process.path.partition.pulse
         missed_s = process.missed_s
         came_s = pulse.now - self._returned.get(pulse, -math.inf)
@@ -155,10 +161,12 @@ class Scope:
                 del self._resumed[service]
             elif back_s < min(missed_s, fresh_s):
                 back[service] = back_s
-        if not back:
+        lull_s = pulse.now - self._lulled.get(pulse, -math.inf)
+        came_s = min(back.values(), default=lull_s if lull_s < missed_s else math.inf)
+        if came_s == math.inf or len(back) + self.silent < MIN_SERVICES:
             return math.inf
         late = {other.service_key for other in self.late if is_with(other)}
-        return min(back.values()) if len(late | back.keys()) >= MIN_SERVICES else math.inf
+        return came_s if len(late | back.keys()) >= MIN_SERVICES else math.inf
 
     def count(self, service: str, live: int, late: int) -> None:
         """So many more (or fewer) live and late processes of a service."""

@@ -182,7 +182,7 @@ class Trouble:
 
 def play(seed: int, tmp_path: Path, seconds: float) -> Trouble:
     run = Trouble(seed, tmp_path)
-    for _ in range(round(60 * 4)):
+    for _ in range(60 * 4):
         run.tick(quiet=True)
     for _ in range(round(seconds * 4)):
         run.tick()
