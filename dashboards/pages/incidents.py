@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 
 import streamlit as st
 
@@ -19,14 +20,13 @@ from dashboards.incidents_view import (
     history_frame,
     lasted,
     lengths_line,
-    median_length,
-    median_notice,
     notices_frame,
     open_line,
     opened,
     place_words,
     sentence,
     spans_frame,
+    told_line,
     undelivered,
     within,
 )
@@ -65,11 +65,11 @@ def _body(board: Board) -> None:
         now, scope = board.clock.time(), board.scope()
         incidents = chosen(board.questions.incidents(), board.choice)
         if not incidents:
-            parts.figures(_figures(board, [], now))
+            parts.figures(_figures(board, []))
             parts.quiet("● nothing has gone wrong so far; what does will stand here, with its why and who was told")
             return
         during = within(incidents, scope.start, now)
-        parts.figures(_figures(board, during, now))
+        parts.figures(_figures(board, during))
         _silences(board, now)
         for incident in opened(incidents):
             _card(board, incident, now)
@@ -93,11 +93,11 @@ def _body(board: Board) -> None:
                 parts.quiet("nothing was resolved in this period")
 
 
-def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts.Figure]:
+def _figures(board: Board, during: Sequence[Incident]) -> list[parts.Figure]:
     scope = board.scope()
     span = scope.name or "this period"
     still, waiting = opened(during), undelivered(during)
-    length, told = median_length(during, now), median_notice(during)
+    lengths, told = lengths_line(during), told_line(during)
     pages = [each for each in during if each.severity is Severity.PAGE]
     alarm = any(each.status is Status.FIRING and each.severity is Severity.PAGE for each in still)
     notices = [notice.created_at for each in during for notice in each.notices]
@@ -121,19 +121,21 @@ def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts
         ),
         parts.Figure(
             "Time to resolve",
-            duration(length) if length is not None else NOTHING,
+            duration(median(lengths)) if lengths else NOTHING,
             None,
             "median",
             "gray",
-            lengths_line(during),
+            lengths,
             kind="bar",
         ),
         parts.Figure(
             "Time to tell",
-            duration(told) if told is not None else NOTHING,
+            duration(median(told)) if told else NOTHING,
             None,
             "median, from its beginning",
             "gray",
+            told,
+            kind="bar",
             help="From when it went wrong to the first notice that arrived.",
         ),
         parts.Figure(

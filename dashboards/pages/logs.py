@@ -16,7 +16,7 @@ from dashboards.events_view import events_frame
 from dashboards.figures import count as figure
 from dashboards.figures import percent, rate, time_of
 from dashboards.scope import Scope
-from dashboards.shaping import rate_line, rates, spark, top_of, total
+from dashboards.shaping import rate_line, rates, spark, top_of, total, trend
 from dashboards.tables import table
 
 PAGE_LINES = 100
@@ -113,7 +113,7 @@ def _overview(board: Board) -> None:
                     None,
                     note,
                     colour if sum(counts) else "gray",  # type: ignore[arg-type]
-                    spark(counts),
+                    spark(trend(volume, level, scope) or [0] * len(volume.times)),
                 )
             )
         parts.figures(shown)
