@@ -86,8 +86,8 @@ class Indexer:
         return self._held_bytes >= self._flush_bytes and not self._backoff_s
 
     def _read(self, timeout_s: float) -> list[Record]:
-        self._place_new_partitions()
         try:
+            self._place_new_partitions()
             return self._reader.poll(self._flush_bytes, timeout_s)
         except Gap as gap:
             if gap.found > self._reader.committed().get(gap.tp, 0):
@@ -95,7 +95,7 @@ class Indexer:
                 self.counters.gaps.append(str(gap))
             return []
         except LastbeatError as error:
-            log.warning("the journal can't be read now: %s", error)
+            log.warning("nothing can be read now: %s", error)
             return []
 
     def _place_new_partitions(self) -> None:
@@ -152,17 +152,24 @@ class Indexer:
             self.counters.dead += outcome.dead
         self._held = [outcome.record for outcome in outcomes if outcome.retry]
         self._held_bytes = sum(len(record.body) for record in self._held)
-        self._skipped = {}
-        self._reader.commit(positions | unsettled)
+        self._commit(positions | unsettled)
         if self._backoff_s:
             self._backoff_s = 0.0
             self._reader.resume(list(self._reader.assigned()))
         if self._held:
             self._due = self._clock.monotonic() + _FIRST_BACKOFF_S
 
+    def _commit(self, positions: dict[TopicPartition, int]) -> None:
+        """A commit that fails is made up for by the next: until then the journal only keeps more than it need."""
+        try:
+            self._reader.commit(positions)
+        except LastbeatError as error:
+            log.warning("%s", error)
+            return
+        self._skipped = {}
+
     def _commit_skipped(self) -> None:
         """A partition that carries nothing but canaries must not hold back the journal's retention."""
         if self._skipped:
-            self._reader.commit(self._skipped)
-            self._skipped = {}
+            self._commit(self._skipped)
         self._skipped_since = self._clock.monotonic()

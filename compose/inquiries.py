@@ -149,8 +149,9 @@ def log_line(event: Event) -> Text:
     line.append(f"{event.service}", "bold").append(f" {event.region} ", "bright_black").append(event.message)
     if event.duration_ns is not None:
         line.append(f" {event.duration_ns / 1e6:.0f} ms", "bright_black")
-    for name, value in (*event.labels.items(), *event.measures.items()):
-        line.append(f" {name}=", "bright_black").append(f"{value:g}" if isinstance(value, float) else value)
+    measures = {name: f"{value:g}" for name, value in event.measures.items()}
+    for name, value in {**event.labels, **measures}.items():
+        line.append(f" {name}=", "bright_black").append(value)
     if event.error_stack:
         line.append(f"\n{event.error_stack}", "red")
     return line
