@@ -158,11 +158,12 @@ def test_making_room_in_the_midst_of_a_commit_harms_nothing_of_that_commit(open_
     reader = journal.reader("lake", ["business"])
     commit_all(reader, fill(journal))
     queue = journal._writer._committer._waiting
-    appends = [(500, 100, 0), (501, 5_000, 1), (502, 200_000, 2)]
+    appends = [("us", 500, 100, 0), ("eu", 501, 5_000, 1), ("eu", 502, 200_000, 2)]
     with journal._writer._guard:  # the committer waits with the first: so the other two become one commit
         threads = []
-        for number, size, waiting in appends:
-            threads.append(threading.Thread(target=journal.append, args=([batch(number, size=size)],)))
+        for region, number, size, waiting in appends:
+            sent = [batch(number, size=size, region=region)]
+            threads.append(threading.Thread(target=journal.append, args=(sent,)))
             threads[-1].start()
             deadline = time.monotonic() + 20
             while len(queue) != waiting:
