@@ -154,11 +154,16 @@ def _death(demo: Demo) -> Death:
     demo.screen.say(
         f"✖ {VICTIM.service} in {VICTIM.region} killed, its only instance there (SIGKILL, no goodbye)", "red"
     )
-    seen = demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", lambda: bool(incidents_of(demo.state)[0]))
-    if not seen:
-        raise Failed(f"no alert in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
-    dead = incidents_of(demo.state)[0][0]
-    return death_of(demo.store, dead, read_fleet(demo.state).instances)
+    found: list[Death] = []
+
+    def alerted() -> bool:
+        rows, dead = read_fleet(demo.state).instances, incidents_of(demo.state)[0]
+        found.extend(death for one in dead if (death := death_of(demo.store, one, rows)) is not None)
+        return bool(found)
+
+    if not demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", alerted):
+        raise Failed(f"no alert went out in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
+    return found[0]
 
 
 def _balance(demo: Demo, death: Death) -> int:
