@@ -35,4 +35,4 @@ def dead_letters_in(path: Path, *, since: float = 0.0, limit: int = 10_000) -> l
             ).fetchall()
     except (OSError, DeltaError, duckdb.Error) as error:
         raise Unavailable(f"the dead letters at {root} can't be read: {error}") from error
-    return [DeadLetter(*values, at_us / 1_000_000) for *values, at_us in reversed(rows)]
+    return [DeadLetter(*row[:-1], at=row[-1] / 1_000_000) for row in reversed(rows)]

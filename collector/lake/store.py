@@ -23,7 +23,19 @@ from shippers.errors import Unavailable
 from .arrivals import Cursor, behind, moved, numbered
 from .files import read_files
 from .parse import connect
-from .questions import BUCKET, COLUMNS, PLACE, WHOLE, Condition, add_ids, condition_of, event_of, span_us, split_by, step_of
+from .questions import (
+    BUCKET,
+    COLUMNS,
+    PLACE,
+    WHOLE,
+    Condition,
+    add_ids,
+    condition_of,
+    event_of,
+    span_us,
+    split_by,
+    step_of,
+)
 from .view import NOTHING, View, Viewer
 
 MAX_CORRELATED = 10_000
@@ -199,13 +211,13 @@ class LakeStore:
         for _ in range(_ATTEMPTS):
             try:
                 return answer(self._viewer.look())
-            except (OSError, DeltaError, duckdb.IOException) as error:
-                self._viewer.begin_anew()
-                last: Exception = error
             except duckdb.OutOfMemoryException as error:
                 raise Unavailable(
                     f"the question needs more than {self._settings.memory_mb} MB: narrow it, or raise [lake] memory_mb"
                 ) from error
+            except (OSError, DeltaError, duckdb.Error) as error:
+                self._viewer.begin_anew()
+                last: Exception = error
         raise Unavailable(f"the lake at {self._path} can't be read: {last}") from last
 
 
