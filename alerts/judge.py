@@ -78,7 +78,7 @@ class Judge:
                 process.path.schedule(process, until)
             elif process.instance.refused is not None:
                 self._refuse(process)
-            elif not self._joins_outage(process) and not _is_awaited(process):
+            elif not self._joins_outage(process):
                 self._place(process)
 
     def _refuse(self, process: Process) -> None:
@@ -108,7 +108,7 @@ class Judge:
         placement = place(silence, facts)
         if placement.cause is Cause.SCOPE:
             self._open_outage(process, placement, facts)
-        elif placement.cause is Cause.OWN:
+        elif placement.cause is Cause.OWN and not _is_awaited(process):
             del self._suspects[process]
             self._evidence[process] = {
                 "silent_s": round(process.path.sight.now - process.heard, 3),
@@ -247,12 +247,14 @@ def _together(one: Process, other: Process) -> bool:
 
 
 def _is_awaited(process: Process) -> bool:
-    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. A scope
-    that never comes to rest can't hide a death for ever."""
-    fresh_s = process.policy.fresh_s
-    if process.silent_s > process.policy.allowed_s + MAX_EXTENSIONS * fresh_s:
-        return False
-    return any(scope.returned_s(process, lambda other: _together(process, other)) < fresh_s for scope in process.scopes)
+    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. Scopes
+    that never come to rest can't hide a death for ever."""
+    fresh_s, over_s = process.policy.fresh_s, process.silent_s - process.policy.allowed_s
+    if over_s < MAX_EXTENSIONS * fresh_s and any(scope.came_back_s(process) < fresh_s for scope in process.scopes):
+        return True
+    return over_s < fresh_s and any(
+        scope.resumed_s(process, lambda other: _together(process, other)) < fresh_s for scope in process.scopes
+    )
 
 
 def _fell_with(process: Process, outage: Outage) -> bool:

@@ -144,16 +144,17 @@ class Scope:
         """A service was heard again after it missed a beat."""
         self._resumed[service] = (pulse, at)
 
-    def returned_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
-        """How long ago the scope came back from a silence in which this process missed a beat: after an outage; or,
-        for a cut too short to be one, when MIN_SERVICES are just back or still late with it, after a lull or since the
-        last of them is back. Infinite if it did not."""
+    def came_back_s(self, process: Process) -> float:
+        """How long ago an outage ended in which this process may have missed a beat. Infinite if none did."""
         pulse = process.path.partition.pulse
-        missed_s = process.missed_s
         came_s = pulse.now - self._returned.get(pulse, -math.inf)
-        if came_s < missed_s:
-            return came_s
-        fresh_s = process.policy.fresh_s
+        return came_s if came_s < process.missed_s else math.inf
+
+    def resumed_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
+        """The same for a cut too short to become an outage: MIN_SERVICES are just back from a missed beat or still
+        late with it, after a lull or since the last of them is back."""
+        pulse = process.path.partition.pulse
+        missed_s, fresh_s = process.missed_s, process.policy.fresh_s
         back: dict[str, float] = {}
         for service, (other, at) in list(self._resumed.items()):
             back_s = other.now - at

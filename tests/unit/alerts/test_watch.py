@@ -1,9 +1,8 @@
-"""The watch over a raw journal: who is paged, when, and who is not. Each test was seen to fail with its rule taken out."""
+"""The watch over a raw journal: who is paged, when, and who is not."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -154,7 +153,7 @@ def test_a_crash_loop_is_one_incident_and_is_over_when_it_stays_up(world: World)
     for i in range(7):
         world.kill("payment")
         world.run(12)
-        world.start("payment", boot=f"payment{i}0000000")
+        world.start("payment", boot=f"loop{i}00000000")
         world.run(8)
     world.run(40)
     assert world.told() == ["flapping payment: firing"]
@@ -537,7 +536,7 @@ def test_a_new_service_is_new_for_a_minute(world: World) -> None:
 
 
 def test_what_the_last_beat_said_is_on_the_row(world: World) -> None:
-    more: dict[str, Any] = {
+    more = {
         "datasets": {"business": {"last": 9, "acked": 7, "dropped": {"full": 2}}},
         "cpu_percent": 3.5,
     }
