@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -127,14 +128,15 @@ def where_of(
 
 
 def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool) -> int:
-    """The newest `limit` events, oldest first; with `follow`, then what comes in."""
+    """The newest `limit` events, oldest first; with `follow`, then what comes in, until Ctrl-C."""
+    stop = threading.Event()
+    if follow:
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
     console = Console(highlight=False, soft_wrap=True)
     after = store.tail(where).after if follow else None
     for event in reversed(store.search(where, Page(limit)).events):
         console.print(log_line(event))
-    stop = threading.Event()
-    while after is not None:
-        clock.wait(stop, 0.5)
+    while after is not None and not clock.wait(stop, 0.5):
         tail = store.tail(replace(where, end=clock.time() + 60), after)
         for event in tail.events:
             console.print(log_line(event))

@@ -58,7 +58,7 @@ class Role:
 class Supervisor:
     """Runs `roles` with these settings. `say` gets one line for each thing that a person should know.
 
-    Used as a context manager: entering starts them, leaving stops them, boards first, so that nothing in flight is cut.
+    Used as a context manager: entering starts them, leaving asks all of them to end and waits until they have.
     """
 
     settings: Settings
@@ -86,8 +86,11 @@ class Supervisor:
         self._stop.set()
         if self._keeper:
             self._keeper.join()
-        for name in reversed(self.roles):
-            self._end(self._running[name])
+        for role in self._running.values():
+            if role.process:
+                role.process.terminate()
+        for role in self._running.values():
+            self._reap(role)
         (self.settings.run_path / "up.json").unlink(missing_ok=True)
 
     def pid(self, role: str) -> int:
@@ -118,7 +121,7 @@ class Supervisor:
         return {"gateway": gateway, "boards": f"{self.settings.boards_url}/_stcore/health"}
 
     def _start(self, role: Role) -> None:
-        command = [sys.executable, "-m", "compose", role.name, "--until-stdin-closes"]
+        command = [sys.executable, "-P", "-m", "compose", role.name, "--until-stdin-closes"]
         if self.config:
             command += ["--config", str(self.config)]
         with role.log.open("ab") as log:
@@ -159,11 +162,10 @@ class Supervisor:
         self.say(f"{role.name} ended ({_ending(code)}), started again in {role.pause_s:.1f} s; see {role.log}")
         role.pause_s = min(_LONGEST_PAUSE_S, role.pause_s * 2)
 
-    def _end(self, role: Role) -> None:
+    def _reap(self, role: Role) -> None:
         process = role.process
         if process is None:
             return
-        process.terminate()
         try:
             process.wait(_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
