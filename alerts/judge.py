@@ -12,7 +12,7 @@ from . import reasons
 from .book import Book
 from .processes import Instance, Process, Service
 from .roster import Outage, Roster
-from .scopes import Cause, Placement, ScopeFacts, Silence, place
+from .scopes import Cause, Placement, Scope, ScopeFacts, Silence, place
 from .settings import AlertSettings
 from .staleness import MAX_EXTENSIONS, Verdict, deadline, evaluate
 
@@ -24,7 +24,7 @@ class Judge:
         self._roster = roster
         self._book = book
         self._settings = settings
-        self._suspects: dict[Process, None] = {}
+        self._suspects: dict[Process, Scope | None] = {}
         self._evidence: dict[Process, dict[str, Any]] = {}
         self._looping: set[Service] = set()
         self._short: dict[Service, tuple[Process, float]] = {}
@@ -104,9 +104,16 @@ class Judge:
 
     def _place(self, process: Process) -> None:
         silence = _silence(process)
+        waits_for = self._suspects[process]
+        if waits_for is not None and waits_for.heard_s < silence.missing_s:
+            self._suspects[process] = None
+            if waits_for.silent > 1:  # others missed their beats too: it was cut off, not merely between beats
+                waits_for.come_back(process.path.partition.pulse)
         facts = [scope.facts(lambda other: _together(process, other)) for scope in process.scopes]
         placement = place(silence, facts)
-        if placement.cause is Cause.SCOPE:
+        if placement.cause is Cause.HOLD:
+            self._suspects[process] = process.scopes[placement.index]
+        elif placement.cause is Cause.SCOPE:
             self._open_outage(process, placement, facts)
         elif placement.cause is Cause.OWN and not _is_awaited(process):
             del self._suspects[process]

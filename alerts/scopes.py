@@ -75,7 +75,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The cause; for SCOPE, which of the given scopes, and whether nobody at all in it is heard."""
+    """The cause; for SCOPE and HOLD, which of the given scopes, and whether nobody at all in it is heard."""
 
     cause: Cause
     index: int = -1
@@ -95,7 +95,7 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
         if scope.live < MIN_SERVICES:
             continue
         if scope.heard_s >= silence.missing_s:
-            return Placement(Cause.SCOPE, index, whole=True) if scope.mass else Placement(Cause.HOLD)
+            return Placement(Cause.SCOPE if scope.mass else Cause.HOLD, index, whole=True)
         if scope.mass and (partial < 0 or scope.share > scopes[partial].share):
             partial = index
     if partial >= 0 and not silence.released:
@@ -136,16 +136,21 @@ class Scope:
         """How long ago anybody in it was heard."""
         return min((pulse.now - at for pulse, at in self._heard.items()), default=math.inf)
 
-    def come_back(self, pulse: Pulse) -> None:
-        """An outage of all of it is over: whoever in it was not heard since has its time from here."""
-        self._returned[pulse] = pulse.now
+    def come_back(self, pulse: Pulse, at: float | None = None) -> None:
+        """It was silent as a whole, and is heard again: whoever in it was not heard since has its time from here."""
+        self._returned[pulse] = pulse.now if at is None else at
+
+    def returned_at(self, pulse: Pulse) -> float | None:
+        """The pulse when it last came back, as long as that may matter."""
+        at = self._returned.get(pulse)
+        return at if at is not None and pulse.now - at < REMEMBER_S else None
 
     def resume(self, service: str, pulse: Pulse, at: float) -> None:
         """A service was heard again after it missed a beat."""
         self._resumed[service] = (pulse, at)
 
     def came_back_s(self, process: Process) -> float:
-        """How long ago an outage ended in which this process may have missed a beat. Infinite if none did."""
+        """How long ago a silence of all of it ended in which this process may have missed a beat; infinite if none."""
         pulse = process.path.partition.pulse
         came_s = pulse.now - self._returned.get(pulse, -math.inf)
         return came_s if came_s < process.missed_s else math.inf

@@ -24,8 +24,8 @@ def scope(live: int, silent: int, heard_s: float) -> ScopeFacts:
         ([scope(10, 10, 25)], Placement(Cause.SCOPE, 0, whole=True)),
         ([scope(10, 5, 25)], Placement(Cause.SCOPE, 0, whole=True)),
         # nobody is heard, but most are not due yet
-        ([scope(10, 4, 25)], Placement(Cause.HOLD)),
-        ([scope(10, 1, 18)], Placement(Cause.HOLD)),
+        ([scope(10, 4, 25)], Placement(Cause.HOLD, 0, whole=True)),
+        ([scope(10, 1, 18)], Placement(Cause.HOLD, 0, whole=True)),
         # too few to tell
         ([scope(2, 2, 25)], Placement(Cause.OWN)),
         ([scope(1, 1, 30)], Placement(Cause.OWN)),
@@ -37,7 +37,7 @@ def scope(live: int, silent: int, heard_s: float) -> ScopeFacts:
         # the widest that is silent as a whole; else the one that is filled most, the widest of equals
         ([scope(20, 20, 25), scope(8, 8, 25)], Placement(Cause.SCOPE, 0, whole=True)),
         ([scope(20, 8, 1), scope(8, 8, 25)], Placement(Cause.SCOPE, 1, whole=True)),
-        ([scope(20, 8, 25), scope(8, 8, 25)], Placement(Cause.HOLD)),
+        ([scope(20, 8, 25), scope(8, 8, 25)], Placement(Cause.HOLD, 0, whole=True)),
         ([scope(10, 5, 1), scope(5, 5, 1)], Placement(Cause.SCOPE, 1)),
         ([scope(10, 6, 1), scope(10, 6, 1)], Placement(Cause.SCOPE, 0)),
         ([], Placement(Cause.OWN)),
