@@ -100,7 +100,7 @@ class Supervisor:
         return process.pid
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Block until the gateway takes batches and the boards serve pages. Raises StartFailed, with the log's end."""
+        """Block until the gateway takes batches and every role answers. Raises StartFailed, with the log's end."""
         waited = threading.Event()
         deadline = self.clock.monotonic() + timeout_s
         pending = [url for role, url in self._ready_urls().items() if role in self.roles]
@@ -117,8 +117,13 @@ class Supervisor:
                 self.clock.wait(waited, 0.1)
 
     def _ready_urls(self) -> dict[str, str]:
-        gateway = f"http://{self.settings.gateway.host}:{self.settings.gateway.port}/ready"
-        return {"gateway": gateway, "boards": f"{self.settings.boards_url}/_stcore/health"}
+        gateway, health = self.settings.gateway, self.settings.health
+        return {
+            "gateway": f"http://{gateway.host}:{gateway.port}/ready",
+            "indexer": f"http://{health.host}:{health.indexer}/health",
+            "watch": f"http://{health.host}:{health.watch}/health",
+            "boards": f"{self.settings.boards_url}/_stcore/health",
+        }
 
     def _start(self, role: Role) -> None:
         command = [sys.executable, "-P", "-m", "compose", role.name, "--until-stdin-closes"]
@@ -135,6 +140,8 @@ class Supervisor:
             "LASTBEAT_DATA": str(self.settings.data.absolute()),
             "LASTBEAT_GATEWAY__PORT": str(self.settings.gateway.port),
             "LASTBEAT_BOARDS__PORT": str(self.settings.boards.port),
+            "LASTBEAT_HEALTH__INDEXER": str(self.settings.health.indexer),
+            "LASTBEAT_HEALTH__WATCH": str(self.settings.health.watch),
         }
         return {**os.environ, **self.environment, **chosen}
 
@@ -182,13 +189,20 @@ class Supervisor:
 
 def with_free_ports(settings: Settings) -> Settings:
     """The settings with each port that is taken replaced by a free one. Raises Misconfigured if there is no address."""
-    gateway = settings.gateway.model_copy(update={"port": _free_port(settings.gateway.host, settings.gateway.port)})
-    taken = {gateway.port}
-    boards = settings.boards.model_copy(update={"port": _free_port(settings.boards.host, settings.boards.port, taken)})
-    return settings.model_copy(update={"gateway": gateway, "boards": boards})
+    taken: set[int] = set()
+
+    def free(host: str, wanted: int) -> int:
+        taken.add(found := _free_port(host, wanted, taken))
+        return found
+
+    gateway, boards, health = settings.gateway, settings.boards, settings.health
+    gateway = gateway.model_copy(update={"port": free(gateway.host, gateway.port)})
+    boards = boards.model_copy(update={"port": free(boards.host, boards.port)})
+    ports = {role: free(health.host, getattr(health, role)) for role in ("indexer", "watch")}
+    return settings.model_copy(update={"gateway": gateway, "boards": boards, "health": health.model_copy(update=ports)})
 
 
-def _free_port(host: str, wanted: int, taken: set[int] | None = None) -> int:
+def _free_port(host: str, wanted: int, taken: set[int]) -> int:
     for port in (wanted, 0, 0, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -197,7 +211,7 @@ def _free_port(host: str, wanted: int, taken: set[int] | None = None) -> int:
             except OSError:
                 continue
             found: int = probe.getsockname()[1]
-            if found not in (taken or ()):
+            if found not in taken:
                 return found
     raise Misconfigured(f"no port can be opened at {host}: is that an address of this machine?")
 

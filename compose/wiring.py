@@ -21,6 +21,7 @@ from collector.ports import State, Store
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
 
+from .health import served
 from .settings import Settings
 
 log = logging.getLogger("lastbeat.compose")
@@ -48,7 +49,10 @@ def run_indexer(settings: Settings) -> None:
         sink = stack.enter_context(closing(LakeSink(settings.lake_path, settings.lake, CLOCK)))
         stop = stack.enter_context(_stop_on_signal())
         stack.enter_context(_repeated(Upkeep(sink).maintain, every_s=60))
-        Indexer(reader, sink, CLOCK).run(stop)
+        indexer = Indexer(reader, sink, CLOCK)
+        health = settings.health
+        stack.enter_context(served("indexer", health.host, health.indexer, indexer.health, indexer.metrics))
+        indexer.run(stop)
 
 
 def run_watch(settings: Settings) -> None:
@@ -62,7 +66,10 @@ def run_watch(settings: Settings) -> None:
         state = stack.enter_context(closing(SqliteState(settings.state_path)))
         stop = stack.enter_context(_stop_on_signal())
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
-        Watch(reader, state, alerts, CLOCK).run(stop)
+        watch = Watch(reader, state, alerts, CLOCK)
+        health = settings.health
+        stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
+        watch.run(stop)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
