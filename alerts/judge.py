@@ -6,6 +6,7 @@ just happened, so that a restart, or a decision made twice, comes to the same.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from . import reasons
@@ -72,6 +73,8 @@ class Judge:
             if process.verdict is not Verdict.LATE:  # heard, or said goodbye
                 del self._suspects[process]
                 continue
+            if not process.path.sight.is_current(process.path.partition.pulse.now):
+                continue  # perhaps a gap of sight that gives it time again: that is seen when it ends
             until = deadline(process.path.sight.sighted, process.heard, process.policy, process.floor)
             if process.path.sight.now <= until:  # sight was lost and came back
                 del self._suspects[process]
@@ -257,10 +260,12 @@ def _is_awaited(process: Process) -> bool:
     """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. Scopes
     that never come to rest can't hide a death for ever."""
     fresh_s, over_s = process.policy.fresh_s, process.silent_s - process.policy.allowed_s
-    if over_s < MAX_EXTENSIONS * fresh_s and any(scope.came_back_s(process) < fresh_s for scope in process.scopes):
-        return True
-    return over_s < fresh_s and any(
-        scope.resumed_s(process, lambda other: _together(process, other)) < fresh_s for scope in process.scopes
+    if over_s >= MAX_EXTENSIONS * fresh_s:
+        return False
+    is_with = functools.partial(_together, process)
+    return any(
+        scope.came_back_s(process) < fresh_s or scope.resumed_s(process, is_with, count_late=over_s < fresh_s) < fresh_s
+        for scope in process.scopes
     )
 
 

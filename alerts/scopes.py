@@ -155,9 +155,9 @@ class Scope:
         came_s = pulse.now - self._returned.get(pulse, -math.inf)
         return came_s if came_s < process.missed_s else math.inf
 
-    def resumed_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
-        """The same for a cut too short to become an outage: MIN_SERVICES are just back from a missed beat or still
-        late with it, after a lull or since the last of them is back."""
+    def resumed_s(self, process: Process, is_with: Callable[[Process], bool], *, count_late: bool) -> float:
+        """The same for a silence that nobody watched, or too short to become an outage: MIN_SERVICES are just back
+        from a missed beat or (`count_late`) still late with it, after a lull or since the last of them is back."""
         pulse = process.path.partition.pulse
         missed_s, fresh_s = process.missed_s, process.policy.fresh_s
         back: dict[str, float] = {}
@@ -167,10 +167,13 @@ class Scope:
                 del self._resumed[service]
             elif back_s < min(missed_s, fresh_s):
                 back[service] = back_s
-        lull_s = pulse.now - self._lulled.get(pulse, -math.inf)
-        came_s = min(back.values(), default=lull_s if lull_s < missed_s else math.inf)
-        if came_s == math.inf or len(back) + self.silent < MIN_SERVICES:
+        latest_s = min(back.values(), default=math.inf)
+        if len(back) >= MIN_SERVICES:
+            return latest_s
+        if not count_late or len(back) + self.silent < MIN_SERVICES:
             return math.inf
+        lull_s = pulse.now - self._lulled.get(pulse, -math.inf)
+        came_s = latest_s if back else lull_s if lull_s < missed_s else math.inf
         late = {other.service_key for other in self.late if is_with(other)}
         return came_s if len(late | back.keys()) >= MIN_SERVICES else math.inf
 

@@ -99,6 +99,10 @@ class PathSight:
         growth = pulse - self.low
         return self.now + min(growth, GAP_S) if growth > 0 else self.now
 
+    def is_current(self, pulse: float) -> bool:
+        """Whether every gateway is seen now. While one is not, its services' beats may be lost with its canaries."""
+        return pulse - self.low <= GAP_S
+
     def carry(self, old: str | None, new: str | None) -> None:
         """A live process was first heard (old None), moved between gateways, or is no longer live (new None)."""
         if old is not None:
