@@ -133,7 +133,7 @@ def _figures(board: Board, during: Sequence[Incident]) -> list[parts.Figure]:
             "Time to tell",
             duration(median(told)) if told else NOTHING,
             None,
-            "median, from its beginning",
+            "median",
             "gray",
             told,
             kind="bar",

@@ -73,17 +73,16 @@ def new_context(browser: Browser, look: str) -> BrowserContext:
     )
 
 
-def test_every_page_draws_without_a_complaint(viewer: Viewer, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_every_page_draws_in_our_theme_without_a_complaint(
+    viewer: Viewer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    look = request.node.callspec.id
     for path in PAGES:
         viewer.open(path)
-        viewer.page.screenshot(path=tmp_path / f"{path or 'fleet'}-{request.node.callspec.id}.png")
+        viewer.page.screenshot(path=tmp_path / f"{path or 'fleet'}-{look}.png")
         viewer.assert_well()
-
-
-def test_the_theme_is_ours_from_any_folder(viewer: Viewer, request: pytest.FixtureRequest) -> None:
-    viewer.open("")
     ground = viewer.page.get_by_test_id("stApp").evaluate("element => getComputedStyle(element).backgroundColor")
-    assert ground == ("rgb(15, 21, 27)" if "dark" in request.node.callspec.id else "rgb(255, 255, 255)")
+    assert ground == ("rgb(15, 21, 27)" if look == "dark" else "rgb(255, 255, 255)")
 
 
 def test_text_on_charts_can_be_read_in_the_dark(browser: Browser, url: str) -> None:
