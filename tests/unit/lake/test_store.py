@@ -215,6 +215,19 @@ def test_a_tail_s_cursor_is_good_in_another_process_and_after_the_memory_of_it_i
         )
 
 
+def test_what_waits_for_a_standing_indexer_is_kept_on_disk_and_answers_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "_MEMORY_ROWS", 4)
+    cursor = site.store.tail(HOUR).after
+    for first in range(1, 31, 3):
+        site.journal.append([batch(first, 3)])
+        assert site.count() == first + 2
+    assert [event.sequence for event in site.store.tail(HOUR, cursor).events] == list(range(1, 31))
+    site.settle(records=4)
+    assert [event.sequence for event in site.store.search(HOUR).events] == list(range(30, 0, -1))
+
+
 def test_a_strange_cursor_is_refused(site: Site) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         site.store.tail(HOUR, "yesterday")
