@@ -51,12 +51,9 @@ class Condition:
         return " AND ".join(self.parts) or "true"
 
 
-def condition_of(where: Where, *, times: bool = True) -> Condition:
-    """What rows must hold for `where`. The dataset is not asked for: tables are chosen by it."""
+def condition_of(where: Where) -> Condition:
+    """What rows must hold for `where`, but for its times and its datasets: files are chosen by these."""
     condition = Condition()
-    if times:
-        start_us, end_us = span_us(where)
-        condition.add(f'"at" >= make_timestamptz({start_us}) AND "at" < make_timestamptz({end_us})')
     wanted = {
         "region": where.regions,
         "service": where.services,
@@ -94,21 +91,49 @@ _FEW = 3
 """Up to here, asking for one value after the other is quicker than for any of a list."""
 
 
+def in_time(start_us: int, end_us: int) -> str:
+    """The SQL condition of a time, start included, end not."""
+    return f'"at" >= make_timestamptz({start_us}) AND "at" < make_timestamptz({end_us})'
+
+
 def span_us(where: Where) -> tuple[int, int]:
     """`start` and `end` of a question in microseconds, start included, end not."""
     return _us(where.start), _us(where.end)
 
 
 def _us(seconds: float) -> int:
-    return math.ceil(seconds * 1_000_000) if abs(seconds) < 2**43 else (0 if seconds < 0 else 2**62)
+    """The first microsecond that, as a float of seconds, is not before `seconds`."""
+    if abs(seconds) >= 2**43:
+        return 0 if seconds < 0 else 2**62
+    us = round(seconds * 1_000_000)
+    while us / 1_000_000 < seconds:
+        us += 1
+    while (us - 1) / 1_000_000 >= seconds:
+        us -= 1
+    return us
 
 
 def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-def split_by(by: str | None) -> str:
-    """The SQL value that rows are split by: one of BY, '' where there is none. Raises ValueError for anything else."""
+def counted(by: str | None, *measures: str, where: str = "true") -> str:
+    """SQL that counts rows by the value of `by` ('' where there is none) and the measures: measures, value, n.
+
+    Raises ValueError if rows can't be split by that. Rows are grouped by their columns as they lie in the files, and
+    only the few groups are made into what is wanted of them: that is twice as fast.
+    """
+    names = [f"m{i}" for i in range(len(measures))]
+    inner = [f"{measure} AS {name}" for name, measure in zip(names, measures, strict=True)]
+    inner += {None: [], "application": ["region", "service"]}.get(by, [f'"{by}"'])
+    grouped = f"SELECT {', '.join([*inner, 'count(*) AS rows'])} FROM events WHERE {where} GROUP BY ALL"
+    return (
+        f"SELECT {', '.join([*names, f'{_value(by)} AS value'])}, sum(rows)::BIGINT AS n "
+        f"FROM ({grouped}) GROUP BY ALL HAVING n > 0"
+    )
+
+
+def _value(by: str | None) -> str:
     if by is None:
         return "''"
     if by not in BY:
@@ -116,9 +141,15 @@ def split_by(by: str | None) -> str:
     return "region || '/' || service" if by == "application" else f"coalesce(\"{by}\", '')"
 
 
-def step_of(step_s: float) -> str:
-    """The SQL value of the step that a row falls into, counted from the epoch."""
-    return f'epoch_us("at") // {round(step_s * 1_000_000)}'
+def steps_of(where: Where, step_s: float) -> tuple[float, ...]:
+    """Where the steps begin that cover all of `where`: multiples of `step_s`."""
+    return tuple(index * step_s for index in range(math.floor(where.start / step_s), math.ceil(where.end / step_s)))
+
+
+def step_of(where: Where, step_s: float) -> str:
+    """The SQL value of the step that a row falls into, counted from the epoch; a constant if there is but one."""
+    first, end = math.floor(where.start / step_s), math.ceil(where.end / step_s)
+    return f"{first}::BIGINT" if end - first == 1 else f'epoch_us("at") // {round(step_s * 1_000_000)}'
 
 
 def event_of(row: Row) -> Event:

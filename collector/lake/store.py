@@ -7,11 +7,13 @@ or not it has been moved meanwhile. It only reads, from any thread, in any proce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
 from collector.ports import Event, Field, Hits, Journal, Latency, Page, Peak, Tail, Volume, Where
@@ -21,7 +23,7 @@ from shippers.clock import Clock
 from shippers.errors import Unavailable
 
 from .arrivals import Cursor, behind, moved, numbered
-from .files import read_files
+from .files import DataFile, read_files
 from .parse import connect
 from .questions import (
     BUCKET,
@@ -31,10 +33,12 @@ from .questions import (
     Condition,
     add_ids,
     condition_of,
+    counted,
     event_of,
+    in_time,
     span_us,
-    split_by,
     step_of,
+    steps_of,
 )
 from .view import View, Viewer
 
@@ -57,25 +61,20 @@ class LakeStore:
 
     def volume(self, where: Where, step_s: float, by: str | None = None) -> Volume:
         """See Store.volume."""
-        split, step = split_by(by), step_of(step_s)
         times = steps_of(where, step_s)
         series = {} if by else {"": [0] * len(times)}
         base = math.floor(where.start / step_s)
-        for index, value, count in self._ask(where, f"SELECT {step}, {split}, count(*) FROM events GROUP BY ALL"):
+        for index, value, count in self._ask(where, counted(by, step_of(where, step_s))):
             series.setdefault(value, [0] * len(times))[index - base] = count
         return Volume(step_s, times, {value: tuple(counts) for value, counts in series.items()})
 
     def latency(self, where: Where, step_s: float, by: str | None = None) -> Latency:
         """See Store.latency."""
-        split, step = split_by(by), step_of(step_s)
         times = steps_of(where, step_s)
         base = math.floor(where.start / step_s)
         series: dict[str, list[dict[int, int]]] = {} if by else {"": [{} for _ in times]}
-        found = self._ask(
-            where,
-            f"SELECT {step}, {split}, {BUCKET}, count(*) FROM events WHERE duration_ns IS NOT NULL GROUP BY ALL",
-        )
-        for index, value, bucket, count in found:
+        found = self._ask(where, counted(by, step_of(where, step_s), BUCKET, where="duration_ns IS NOT NULL"))
+        for index, bucket, value, count in found:
             counts = series.get(value)
             if counts is None:
                 counts = series[value] = [{} for _ in times]
@@ -86,25 +85,21 @@ class LakeStore:
         """See Store.peaks."""
         found = self._ask(
             where,
-            f"SELECT step, sum(n)::BIGINT AS total, arg_min(value, (-n, value)), max(n) FROM ("
-            f"SELECT {step_of(step_s)} AS step, {split_by(by)} AS value, count(*) AS n FROM events GROUP BY ALL) "
+            "SELECT m0 AS step, sum(n)::BIGINT AS total, arg_min(value, (-n, value)), max(n) "
+            f"FROM ({counted(by, step_of(where, step_s))}) "
             f"GROUP BY step ORDER BY total DESC, step LIMIT {limit:d}",
         )
         return [Peak(step * step_s, step_s, count, top, top_count) for step, count, top, top_count in found]
 
     def top(self, where: Where, field: str, limit: int = 10) -> list[tuple[str, int]]:
         """See Store.top."""
-        label = field.removeprefix("labels.") if field.startswith("labels.") else None
-        value = "coalesce(labels[?], '')" if label is not None else split_by(field)
-        return [
-            (value, count)
-            for value, count in self._ask(
-                where,
-                f"SELECT {value} AS value, count(*) AS n FROM events WHERE value != '' GROUP BY ALL "
-                f"ORDER BY n DESC, value LIMIT {limit:d}",
-                [] if label is None else [label],
-            )
-        ]
+        if field.startswith("labels."):
+            values = [field.removeprefix("labels.")]
+            counts = "SELECT labels[?] AS value, count(*) AS n FROM events GROUP BY ALL"
+        else:
+            values, counts = [], counted(field)
+        most = f"SELECT value, n FROM ({counts}) WHERE value != '' ORDER BY n DESC, value LIMIT {limit:d}"
+        return [(value, count) for value, count in self._ask(where, most, values)]
 
     def search(self, where: Where, page: Page = Page()) -> Hits:
         """See Store.search."""
@@ -129,7 +124,7 @@ class LakeStore:
         rows = numbered(parts)
         if rows is None:
             return Tail((), moved(cursor, parts, ends, None).encode())
-        condition = condition_of(where, times=False)
+        condition = condition_of(where)
         if where.datasets:
             condition.add(f"dataset IN ({', '.join('?' * len(where.datasets))})", *where.datasets)
         with self._con.cursor() as con:
@@ -183,23 +178,27 @@ class LakeStore:
     def _ask(self, where: Where, question: str, values: Sequence[Any] = (), condition: Condition | None = None) -> Rows:
         """Answer a question over `events`: the rows for `where`, of one snapshot and the journal's tail behind it."""
         condition = condition or condition_of(where)
-        start_us, end_us = span_us(where)
+        span = span_us(where)
+        in_span = in_time(*span)
 
         def answer(view: View) -> Rows:
-            datasets = where.datasets or DATASETS
-            sources = [
-                read_files(self._path / dataset, files)
-                for dataset in datasets
-                if (files := view.snapshot.matching(dataset, where.regions, start_us, end_us))
-            ]
             with self._con.cursor() as con:
-                if view.tail.num_rows or not sources:
-                    con.register("tail", view.tail)
-                    sources.append("tail")
-                # A file's dataset is known and costs nothing to ask for; a tail has all of them.
-                asked = f"{condition.sql} AND dataset IN ({', '.join('?' * len(datasets))})"
-                union = " UNION ALL ".join(f"SELECT {COLUMNS} FROM {source} WHERE {asked}" for source in sources)
-                bound = [*[*condition.values, *datasets] * len(sources), *values]
+                asked = [
+                    (
+                        read_files(self._path / dataset, files),
+                        condition.sql if whole else f"{condition.sql} AND {in_span}",
+                    )
+                    for dataset in where.datasets or DATASETS
+                    for whole, files in _by_cover(view.snapshot.matching(dataset, where.regions, *span), *span)
+                ]
+                rows = view.tail
+                if where.datasets:
+                    rows = rows.filter(pc.is_in(rows["dataset"], pa.array(where.datasets)))
+                if rows.num_rows or not asked:
+                    con.register("tail", rows)
+                    asked.append(("tail", f"{condition.sql} AND {in_span}"))
+                union = " UNION ALL ".join(f"SELECT {COLUMNS} FROM {source} WHERE {sql}" for source, sql in asked)
+                bound = [*condition.values * len(asked), *values]
                 return con.execute(f"WITH events AS NOT MATERIALIZED ({union}) {question}", bound).fetchall()
 
         return self._with_retry(answer)
@@ -219,9 +218,13 @@ class LakeStore:
         raise Unavailable(f"the lake at {self._path} can't be read: {last}") from last
 
 
-def steps_of(where: Where, step_s: float) -> tuple[float, ...]:
-    """Where the steps begin that cover all of `where`: multiples of `step_s`."""
-    return tuple(index * step_s for index in range(math.floor(where.start / step_s), math.ceil(where.end / step_s)))
+def _by_cover(files: list[DataFile], start_us: int, end_us: int) -> Iterator[tuple[bool, list[DataFile]]]:
+    """The files that lie wholly within a time, whose rows need not be asked for theirs, and those that don't."""
+    inside = [file for file in files if start_us <= file.min_us and file.max_us < end_us]
+    if inside:
+        yield True, inside
+    if len(inside) < len(files):
+        yield False, [file for file in files if not (start_us <= file.min_us and file.max_us < end_us)]
 
 
 def _encode(row: tuple[Any, ...]) -> str:

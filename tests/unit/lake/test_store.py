@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from collector.journal.memory import MemoryJournal
 from collector.lake import tail
-from collector.lake.questions import BUCKET
+from collector.lake.questions import BUCKET, span_us
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
 from collector.lake.upkeep import Upkeep
@@ -263,6 +263,11 @@ def test_the_buckets_are_those_of_collector_latency_to_the_edge(durations: list[
             f"SELECT duration_ns, {BUCKET} FROM (SELECT unnest(?::BIGINT[]) AS duration_ns)", [durations]
         ).fetchall()
     assert [bucket for _, bucket in found] == [bucket_of(duration) for duration, _ in found]
+
+
+@given(st.integers(1_600_000_000_000_000, 2_000_000_000_000_000))
+def test_a_time_asked_for_is_the_very_microsecond(at_us: int) -> None:
+    assert span_us(Where(at_us / 1_000_000, (at_us + 1) / 1_000_000)) == (at_us, at_us + 1)
 
 
 def test_an_unknown_batch_in_the_tail_harms_nobody(site: Site) -> None:
