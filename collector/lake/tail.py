@@ -100,10 +100,6 @@ class Tail:
                 found.append(chunk.since(position))
         return pa.concat_tables(found)
 
-    def covers(self, positions: Mapping[TopicPartition, int]) -> bool:
-        """Whether everything behind `positions` is here. Not so once the lake was set back: then begin anew."""
-        return all(positions.get(tp, 0) >= begin for tp, begin in self._begins.items())
-
     def ends(self) -> dict[TopicPartition, int]:
         """How far every partition is read."""
         return dict(self._ends)

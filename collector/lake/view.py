@@ -51,10 +51,6 @@ class Viewer:
         with self._lock:
             tail = self._tail or self._open_tail()
             snapshot = self._snapshots.take(tail.partitions())
-            if not tail.covers(snapshot.positions):
-                tail.close()
-                tail = self._open_tail()
-                snapshot = self._snapshots.take(tail.partitions())
             tail.read_on(snapshot.positions)
             return View(snapshot, tail.unsettled(snapshot.positions))
 
