@@ -24,7 +24,7 @@ def data_files(lake: Path) -> list[Path]:
     return [path for path in lake.rglob("*.parquet") if "_delta_log" not in path.parts]
 
 
-@pytest.mark.parametrize("place", ["mkdir", "rows", "fsync"])
+@pytest.mark.parametrize("place", ["mkdir", "rows", "fsync", "commit"])
 def test_a_full_disk_settles_nothing_leaves_nothing_and_the_next_try_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -35,7 +35,12 @@ def test_a_full_disk_settles_nothing_leaves_nothing_and_the_next_try_works(
     sink.write([record(0, batch(1, 2))])
     records = [record(1, batch(3, 3, bad=(4,))), record(0, batch(1, 1, "paybootid001.console"))]
     before = data_files(tmp_path)
-    target = {"mkdir": (Path, "mkdir"), "rows": (files.pq.ParquetWriter, "write_table"), "fsync": (os, "fsync")}[place]
+    target: tuple[object, str] = {
+        "mkdir": (Path, "mkdir"),
+        "rows": (files.pq.ParquetWriter, "write_table"),
+        "fsync": (os, "fsync"),
+        "commit": (LakeTable, "commit"),
+    }[place]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full)
         with pytest.raises(Unavailable, match=r"can't be written: .*No space left on device"):
