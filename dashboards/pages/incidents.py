@@ -11,8 +11,10 @@ import streamlit as st
 from alerts.book import acknowledge
 from alerts.incidents import Incident, Severity, Status
 from alerts.words import count, duration
+from collector.ports import Page, Where
 from dashboards import parts
 from dashboards.board import Board
+from dashboards.events_view import events_frame
 from dashboards.figures import NOTHING, moment, time_of
 from dashboards.incidents_view import (
     began_line,
@@ -30,6 +32,7 @@ from dashboards.incidents_view import (
     undelivered,
     within,
 )
+from dashboards.reading import event_columns
 from dashboards.silencing import holding, lift, silence
 from dashboards.spans import incidents_chart
 from dashboards.tables import cc, table
@@ -38,6 +41,10 @@ from shippers.errors import LastbeatError
 
 STILL = "The watch goes on judging, and pages go out: they don't need this board."
 HISTORY = 200
+LAST_LINES = 12
+LED_UP_S, AFTER_LAST_BEAT_S = 3_600.0, 5.0
+MOST_WITH_LINES = 3
+"""So many open incidents show what led up to them: one question to the store each."""
 MY_NAME = "my_name"
 SILENCE_MINUTES = (15, 30, 60, 120, 240, 480, 1440)
 
@@ -72,8 +79,8 @@ def _body(board: Board) -> None:
         during = within(incidents, scope.start, now)
         parts.figures(_figures(board, during))
         _silences(board, now)
-        for incident in opened(incidents):
-            _card(board, incident, now)
+        for place, incident in enumerate(opened(incidents)):
+            _card(board, incident, now, with_lines=place < MOST_WITH_LINES)
         with st.container(key="charts"), st.container(border=True):
             parts.title("Over time", f"{count(len(during), 'incident')} in {scope.name or 'this period'}")
             if during:
@@ -152,7 +159,7 @@ def _figures(board: Board, during: Sequence[Incident]) -> list[parts.Figure]:
     ]
 
 
-def _card(board: Board, incident: Incident, now: float) -> None:
+def _card(board: Board, incident: Incident, now: float, *, with_lines: bool) -> None:
     """One open incident: what, since when, why, who was told, and what can be done."""
     sign, colour = incident_look(incident)
     with st.container(border=True, key=f"incident-{incident.id}"):
@@ -174,9 +181,27 @@ def _card(board: Board, incident: Incident, now: float) -> None:
             table(notices_frame(incident, board.zone, now), columns, "Who was told of this incident", most=5)
         else:
             st.markdown(":gray[nobody is to be told of this]")
+        if with_lines and incident.service:
+            with board.reaching("store"):
+                _led_up(board, incident)
         if incident.evidence:
             with st.expander("What this rests on", icon=":material/fact_check:"):
                 st.json(dict(incident.evidence), expanded=2)
+
+
+def _led_up(board: Board, incident: Incident) -> None:
+    """The last lines that were logged before it went wrong: its beginning is the last beat that was heard."""
+    where = Where(
+        incident.began_at - LED_UP_S,
+        incident.began_at + AFTER_LAST_BEAT_S,
+        regions=(incident.region,),
+        services=(incident.service,),
+        instances=(incident.instance,) if incident.instance else (),
+    )
+    lines = board.questions.search(where, Page(LAST_LINES)).events
+    parts.title("What led up to it", "newest first" if lines else "it logged nothing in the hour before")
+    if lines:
+        table(events_frame(lines, board.zone), event_columns(), f"The log lines before {incident.summary}")
 
 
 def _standing(board: Board, incident: Incident, now: float) -> str:

@@ -34,6 +34,14 @@ def test_fleet_shows_what_led_up_to_a_death(shop: Boards) -> None:
     assert set(lines["Region"]) == {"cn-north"}
 
 
+def test_an_open_incident_shows_the_lines_that_led_up_to_it(shop: Boards) -> None:
+    app = shop.open("incidents")
+    assert "What led up to it" in shop.words
+    lines = next(frame.value for frame in app.dataframe if "Message" in frame.value)
+    assert set(lines["Service"]) == {"channel-wechat"}
+    assert set(lines["Region"]) == {"cn-north"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_full_page_has_a_sentence_and_five_figures_and_asks_few_questions(shop: Boards, page: str) -> None:
     app = shop.open(page)
