@@ -45,7 +45,7 @@ class Committer:
         self,
         timeline: Timeline,
         open_partition: Callable[[str], Partition],
-        admit: Callable[[int], None],
+        admit: Callable[[Append], None],
         committed: Callable[[], None],
         idle: Callable[[], object],
         guard: threading.RLock,
@@ -123,7 +123,7 @@ class Committer:
         admitted: list[Append] = []
         for append in group:
             try:
-                self._admit(append.size)
+                self._admit(append)
             except LastbeatError as error:
                 append.done.set_exception(error)
                 continue

@@ -38,6 +38,7 @@ log = logging.getLogger("lastbeat.journal")
 _TOPIC = re.compile(r"lastbeat\.[a-z0-9-]+\.[a-z]+")
 _RETRY_FULL_S = 5.0
 _HOUSEKEEPING_S = 10.0
+_RESERVED_FOR_BEATS = 0.05
 
 
 class LocalJournal:
@@ -115,14 +116,18 @@ class _Writer:
                 log.warning("journal: cut %d torn bytes off the end of %s", partition.recovered.cut_bytes, topic)
         return partition
 
-    def _admit(self, size: int) -> None:
-        """Called by the committer for each append: make room for it, or refuse it."""
-        if self._total + size <= self._settings.max_bytes:
-            self._total += size
-            return
-        self.retain(size)
-        if self._total + size <= self._settings.max_bytes:
-            self._total += size
+    def _admit(self, append: Append) -> None:
+        """Called by the committer for each append: make room for it, or refuse it.
+
+        Beats have a reserve of their own: a journal that is full of logs must not blind the watch.
+        """
+        allowed = self._settings.max_bytes
+        if all(topic.endswith(".heartbeat") for topic, _ in append.records):
+            allowed += int(allowed * _RESERVED_FOR_BEATS)
+        if self._total + append.size > allowed:
+            self.retain(append.size)
+        if self._total + append.size <= allowed:
+            self._total += append.size
             return
         raise JournalFull(
             f"the journal is full: {self._total:,} bytes, {self._settings.max_bytes:,} allowed, and {self._blame()}",

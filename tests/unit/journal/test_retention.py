@@ -179,3 +179,16 @@ def test_a_topic_that_is_born_after_the_group_is_held_for_it(open_journal) -> No
     journal.reader("lake", ["business"]).close()
     taken = fill(journal)
     assert len(read(journal.reader("lake", ["business"]), taken)) == taken
+
+
+def test_a_journal_full_of_logs_still_takes_beats_and_so_does_not_blind_the_watch(open_journal) -> None:
+    journal = open_journal(max_bytes=MEGABYTE)
+    journal.reader("lake", ["business", "heartbeat"])
+    fill(journal)
+    for n in range(1, 100):
+        journal.append([batch(n, dataset="heartbeat")])
+    with pytest.raises(JournalFull):
+        journal.append([batch(99, size=50_000)])
+    with pytest.raises(JournalFull):
+        for n in range(100, 100_000):
+            journal.append([batch(n, dataset="heartbeat", size=10_000)])
