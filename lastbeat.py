@@ -95,7 +95,7 @@ def dropped() -> int:
     return _handler.shipper.stats().total_dropped if _handler is not None else 0
 
 
-def job(name: str, every: float | None = None, **extra: Any) -> Job:
+def job(name: str, /, every: float | None = None, **extra: Any) -> Job:
     """A context manager or decorator: the job's start, and its end with outcome and duration, as business events.
 
     Use it as `with lastbeat.job("settle", every=3600):`, or as `@lastbeat.job("settle")`.

@@ -49,8 +49,6 @@ class InstanceRow:
     dropped: int = 0
     restarts: int = 0
     streams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    processes: tuple[Mapping[str, Any], ...] = ()
-    """What the watch knows of each boot under this name (several when workers share it); its own to read."""
 
     @property
     def key(self) -> str:

@@ -70,6 +70,14 @@ class Incident:
     amendments: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    reopened: int = 0
+    """How often it came back soon after it was over; from FLAPS on, it is told less and must stay calm to be over."""
+    calm_since: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over."""
+        return self.status is not Status.RESOLVED
 
 
 def incident_from(doc: Mapping[str, Any]) -> Incident:

@@ -25,6 +25,11 @@ def clock_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
+def ago(at: float, now: float) -> str:
+    """`3 min 12 s ago`."""
+    return f"{duration(now - at)} ago"
+
+
 def last_beat(row: InstanceRow, now: float) -> str:
     """`last beat 3 min 12 s ago, allowed 20 s`."""
     ago, allowed = duration(now - row.last_notify_time), duration(row.interval_s + row.grace_s)

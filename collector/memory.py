@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -50,21 +50,23 @@ class MemoryStore:
     def volume(self, where: Where, step_s: float, by: str | None = None) -> Volume:
         _check(by)
         times = steps(where, step_s)
-        series: dict[str, list[int]] = {} if by else {"": [0] * len(times)}
+        series: dict[str, list[int]] = defaultdict(lambda: [0] * len(times))
+        if by is None:
+            series[""]  # it is there even where nothing is
         for event in self._matching(where):
-            counts = series.setdefault(value_of(event, by), [0] * len(times))
-            counts[index_of(event.at, times, step_s)] += 1
+            series[value_of(event, by)][index_of(event.at, times, step_s)] += 1
         return Volume(step_s, times, {value: tuple(counts) for value, counts in series.items()})
 
     def latency(self, where: Where, step_s: float, by: str | None = None) -> Latency:
         _check(by)
         times = steps(where, step_s)
-        series: dict[str, list[Counter[int]]] = {} if by else {"": [Counter() for _ in times]}
+        series: dict[str, list[Counter[int]]] = defaultdict(lambda: [Counter() for _ in times])
+        if by is None:
+            series[""]  # it is there even where nothing is
         for event in self._matching(where):
-            if event.duration_ns is None:
-                continue
-            counts = series.setdefault(value_of(event, by), [Counter() for _ in times])
-            counts[index_of(event.at, times, step_s)][bucket_of(event.duration_ns)] += 1
+            if event.duration_ns is not None:
+                step = series[value_of(event, by)][index_of(event.at, times, step_s)]
+                step[bucket_of(event.duration_ns)] += 1
         return Latency(step_s, times, {value: tuple(map(dict, counts)) for value, counts in series.items()})
 
     def peaks(self, where: Where, step_s: float, by: str = "service", limit: int = 1) -> list[Peak]:

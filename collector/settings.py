@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -26,6 +26,10 @@ class JournalSettings(Section):
     """Appends are refused beyond this, unless segments that every group has read can be deleted."""
     max_age_s: float = Field(2 * 86_400, gt=0)
     """Read segments older than this are deleted."""
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@+-]{1,128}$")]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
 class TokenSettings(Section):
@@ -52,14 +56,14 @@ class TokenSettings(Section):
 class GatewaySettings(Section):
     """[gateway]: where shippers send."""
 
-    name: str = "gw-1"
-    ingress: str = "default"
+    name: Name = "gw-1"
+    ingress: Name = "default"
     """The address that services reach this gateway through, by a name; gateways behind one address share it."""
     host: str = "127.0.0.1"
     port: int = Field(7411, ge=0, le=65535)
     public_url: str = ""
     """Where a new client reaches this gateway; the canary goes there. Empty: http://host:port."""
-    regions: tuple[str, ...] = Field(("default",), min_length=1)
+    regions: tuple[Region, ...] = Field(("default",), min_length=1)
     """Regions that get canaries from the start; those seen in batches are added. /beat takes the first by default."""
     max_regions: int = Field(100, ge=1)
     """A region beyond these is refused, so that a wild sender can't make thousands of topics."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -23,6 +22,7 @@ from collector.indexer import Indexer
 from collector.journal.local import LocalJournal
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
+from collector.lake.upkeep import Upkeep
 from collector.ports import State, Store
 from dashboards.theme import streamlit_options
 from shippers.batch import DATASETS
@@ -55,10 +55,12 @@ def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
-        reader = stack.enter_context(closing(journal.reader("watch", ["heartbeat"])))
+        # No group: the watch keeps its own positions, and must never hold back the journal's retention.
+        reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(SqliteState(settings.state_path)))
         stop = stack.enter_context(_stop_on_signal())
-        Watch(reader, state, settings.alerts, CLOCK).run(stop)
+        alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
+        Watch(reader, state, alerts, CLOCK).run(stop)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -97,7 +99,7 @@ def _upkeep(sink: LakeSink) -> Iterator[None]:
     from apscheduler.schedulers.background import BackgroundScheduler
 
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(sink.maintain, "interval", seconds=60)
+    scheduler.add_job(Upkeep(sink).maintain, "interval", seconds=60)
     scheduler.start()
     try:
         yield
@@ -117,7 +119,7 @@ def end_with_parent() -> None:
     """End this process, as SIGTERM would, once its standard input closes: then the parent is gone."""
 
     def watch_stdin() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin: its lock, held here at exit, would abort the interpreter
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

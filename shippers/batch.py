@@ -34,6 +34,7 @@ _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _NAME = re.compile(r"[\w.:@+-]{1,128}")
 _STREAM = re.compile(r"([a-z0-9]{8,40})\.([a-z]+)")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t\r\f\v]*\n")
+_UNUSUAL_LINE = re.compile(rb"\n[^{]")
 _FRAME = struct.Struct(">II")
 
 
@@ -188,7 +189,7 @@ class Batch:
 
 def _has_blank_line(body: bytes) -> bool:
     # The sound line begins with "{": only when one does not is the exact, slower search worth its cost.
-    if body.startswith(b"{") and body.count(b"\n{") == body.count(b"\n") - 1:
+    if body.startswith(b"{") and _UNUSUAL_LINE.search(body) is None:
         return False
     return _BLANK_LINE.search(body) is not None
 

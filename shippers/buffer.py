@@ -82,6 +82,12 @@ class Buffer:
         self.kept += 1
         return len(lines)
 
+    def refuses(self, level: int) -> bool:
+        """Whether `put` would drop even a short line now: then it needn't be rendered at all."""
+        if len(self._lines) >= self._max_events or self._bytes + 2 * LINE_OVERHEAD > self._max_bytes:
+            return True
+        return level < logging.WARNING and self._nearly_full()
+
     def _nearly_full(self) -> bool:
         return 10 * len(self._lines) >= 9 * self._max_events or 10 * self._bytes >= 9 * self._max_bytes
 

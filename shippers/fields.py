@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from numbers import Real
 from typing import cast
 
@@ -19,6 +20,7 @@ MAX_MEASURES = 64
 MAX_VALUE = 4_096
 MAX_LABELS_TEXT = 32_768
 MAX_NAME = 128
+_NUMBERS: tuple[type, ...] = (Real, Decimal)  # numpy's, too, are Reals; Decimal isn't, by design
 _MAX_EXACT = 2**53
 _MAX_NS = 2**63 - 1
 
@@ -128,7 +130,7 @@ class Fields:
         self.measures[_free(self.measures, quoted_name(name))] = repr(value)
 
     def _other(self, name: str, value: object) -> None:
-        if isinstance(value, Real | _decimal()) and not isinstance(value, bool):
+        if isinstance(value, _NUMBERS) and not isinstance(value, bool):
             try:
                 # int subclasses, Decimal, Fraction, numpy's numbers …
                 self.number(name, int(value) if isinstance(value, int) else float(cast("float", value)))
@@ -148,13 +150,6 @@ def _free(taken: dict[str, str], name: str) -> str:
     return name
 
 
-def _decimal() -> type:
-    # Decimal is not a Real by design. Imported late: most services never log one.
-    from decimal import Decimal
-
-    return Decimal
-
-
 def quoted_name(name: str) -> str:
     """A label's or measure's name as JSON, made fit for every store; remembered, since services repeat theirs."""
     known = _names.get(name)
@@ -171,7 +166,7 @@ def _take_text(fields: Fields, name: str, value: object) -> bool:
         return True
     field = _TEXT_FIELDS[name]
     limit = 256 if not field.startswith("error_m") and field != "error_stack" else MAX_VALUE
-    text = text_of(value, limit)
+    text = value if type(value) is str and len(value) <= limit else text_of(value, limit)
     if not text or getattr(fields, field):
         return not text
     setattr(fields, field, text)
@@ -179,7 +174,8 @@ def _take_text(fields: Fields, name: str, value: object) -> bool:
 
 
 def _take_outcome(fields: Fields, _name: str, value: object) -> bool:
-    outcome = OUTCOMES.get(text_of(value, MAX_NAME).lower())
+    outcome = OUTCOMES.get(value if type(value) is str else text_of(value, MAX_NAME))
+    outcome = outcome or OUTCOMES.get(text_of(value, MAX_NAME).lower())
     if outcome is None or fields.outcome:
         return False
     fields.outcome = outcome

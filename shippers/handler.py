@@ -64,6 +64,9 @@ class Handler(logging.Handler):
             return
         self._depth.value = depth + 1
         try:
+            if self.shipper.refuses(record.levelno) and "event.dataset" not in record.__dict__:
+                self.shipper.lost(self._dataset, "full")
+                return
             self.shipper.put(self.shipper.renderer.record(record, self._dataset), record.levelno)
         except Exception:  # noqa: BLE001  the host must never suffer: counted, and the count is sent with each beat
             self.shipper.lost(self._dataset, "error")

@@ -158,7 +158,5 @@ class Heartbeat:
 
     def _note(self, trouble: str) -> None:
         if bool(trouble) != bool(self.trouble):
-            log.warning("heartbeats can't be sent: %s", trouble) if trouble else log.warning(
-                "heartbeats are sent again"
-            )
+            log.warning("lastbeat: heartbeats %s", f"can't be sent: {trouble}" if trouble else "are sent again")
         self.trouble = trouble

@@ -28,7 +28,7 @@ class Job:
     run. Leaving by SystemExit(0) is a success.
     """
 
-    def __init__(self, name: str, every_s: float | None = None, clock: Clock | None = None, **extra: Any) -> None:
+    def __init__(self, name: str, /, every_s: float | None = None, clock: Clock | None = None, **extra: Any) -> None:
         self._name, self._every_s, self._extra = name, every_s, extra
         self._clock = clock or SystemClock()
         self._runs: list[tuple[str, float]] = []

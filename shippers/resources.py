@@ -6,6 +6,7 @@ Figures that the system doesn't give (another user's IO, no /proc) are left out,
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -55,10 +56,6 @@ class Resources:
         return figures
 
     def _from_rusage(self) -> dict[str, float | int]:
-        try:
-            import resource
-        except ImportError:
-            return {}
         usage = resource.getrusage(resource.RUSAGE_SELF)
         unit = 1 if sys.platform == "darwin" else 1024
         return {"cpu_s": usage.ru_utime + usage.ru_stime, "memory_bytes": usage.ru_maxrss * unit}

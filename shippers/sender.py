@@ -177,7 +177,12 @@ class Sender:
         batch = self._pending[index]
         self._pending[index] = batch.void(f"refused: {error.code}")
         self.voided[error.code] = self.voided.get(error.code, 0) + batch.header.count
-        log.error("lastbeat: %d events of %s were refused and are given up: %s", batch.header.count, batch.header.stream, error)
+        log.error(
+            "lastbeat: %d events of %s were refused and are given up: %s",
+            batch.header.count,
+            batch.header.stream,
+            error,
+        )
 
     def _bar(self, dataset: str, error: Rejected) -> None:
         """One dataset is not allowed: set its sealed batches aside, so that the others go on."""

@@ -157,6 +157,10 @@ class Shipper:
             boot.beat_worker.ensure()
             boot.send_worker.wake()
 
+    def refuses(self, level: int) -> bool:
+        """Whether an event of this level would be dropped now: count it as `lost` for "full", and save the work."""
+        return self._boot.buffer.refuses(level)
+
     def lost(self, dataset: str, reason: str) -> None:
         """Count an event that never became a line."""
         self._boot.buffer.drop(dataset, reason, emitted=True)
@@ -174,6 +178,9 @@ class Shipper:
 
         True if it is. False also when called by the thread that would have to do it.
         """
+        return not self._closed and self._flush(timeout_s)
+
+    def _flush(self, timeout_s: float) -> bool:
         boot = self._boot
         if boot.send_worker.is_me or boot.beat_worker.is_me:
             return False
@@ -195,7 +202,7 @@ class Shipper:
             return
         self._closed = True
         boot, deadline = self._boot, self.clock.monotonic() + timeout_s
-        self.flush((1 - _GOODBYE_SHARE) * timeout_s)
+        self._flush((1 - _GOODBYE_SHARE) * timeout_s)
         boot.buffer.close("stopped")
         boot.send_worker.stop(0.05 * timeout_s)
         boot.beat_worker.stop(0.05 * timeout_s)

@@ -6,8 +6,8 @@ parent is killed. Ctrl-C and SIGTERM are left to the parent.
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def on_parent_gone(stop: Callable[[], object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch_stdin() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin: its lock, held here at exit, would abort the interpreter
             pass
         stop()
 

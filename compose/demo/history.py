@@ -20,7 +20,7 @@ from .past import Said, Troubles, lines_of_order
 from .topology import INSTANCES, REGIONS, Instance
 
 DAY_S = 86_400.0
-SLICE_S = 600.0
+SLICE_S = 1_800.0
 MOST_LINES = 500
 ENVIRONMENT = "prod"
 

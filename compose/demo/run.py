@@ -23,7 +23,11 @@ from .screen import Screen
 from .story import Demo, tell
 
 _READY_WITHIN_S = 40.0
-_SETTINGS = "# Written by `lastbeat demo` for its own platform, so that no lastbeat.toml of yours changes it.\n"
+_SETTINGS = """# Written by `lastbeat demo` for its own platform, so that no lastbeat.toml of yours changes it.
+[gateway]
+port = 0  # any free one: what ships to the usual port is not the shop's
+regions = ["cn-east", "cn-north"]
+"""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

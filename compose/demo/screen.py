@@ -34,6 +34,7 @@ _COLOURS = {
     Verdict.STOPPED: "bright_black",
 }
 _LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+_WELL = frozenset({Verdict.UP, Verdict.NEW, Verdict.STOPPED})
 _WORST_ROWS = 6
 _PLAIN_EVERY_S = 5.0
 
@@ -62,7 +63,7 @@ class Screen:
 
     def say(self, words: str, style: str = "") -> None:
         """One line that stays."""
-        self._console.print(Text(words, style))
+        self._console.print(Text(words, style), soft_wrap=True)
 
     @contextmanager
     def filling(self, seconds: float) -> Iterator[Callable[[float, int], None]]:
@@ -101,9 +102,9 @@ class Screen:
             self._live.update(_picture(view), refresh=True)
         elif view.now - self._plain_at >= _PLAIN_EVERY_S:
             self._plain_at = view.now
-            worst = view.services[0] if view.services else None
-            row = f"; worst: {worst.verdict} {worst.service} {worst.region}" if worst else ""
-            self.say(f"  {_counts(view)}{row}; {view.phase}")
+            ill = [f"{row.verdict} {row.service} {row.region}" for row in view.services if row.verdict not in _WELL]
+            how = ", ".join(ill) or f"all {len(view.services)} services well"
+            self.say(f"  {_counts(view)} · {how} · {view.phase}")
 
     def death(self, death: Death) -> None:
         """The alert, and the lines that led up to it."""
@@ -142,7 +143,8 @@ class Screen:
         self._console.print(Padding(table, (1, 2)))
         for check in checks:
             sign, style = ("✔", "green") if check.good else ("✖", "red")
-            self._console.print(Text.assemble((f"  {sign} ", style), check.name, (f"  {check.found}", "bright_black")))
+            words = Text.assemble((f"  {sign} ", style), check.name, (f"  {check.found}", "bright_black"))
+            self._console.print(words, soft_wrap=True)
 
 
 def _picture(view: View) -> RenderableType:

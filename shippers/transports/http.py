@@ -6,6 +6,7 @@ the request sent again at once: a batch that arrives twice is stored once. Follo
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import json
 import math
@@ -18,6 +19,10 @@ from shippers.batch import MEDIA_TYPE, Batch, pack
 from shippers.errors import Misconfigured, Unavailable
 
 from .protocol import Rejected
+
+# Connecting looks this codec up, which imports it. A child forked by one thread while another imports waits for ever
+# on that import, so nothing that our threads need may be imported late.
+codecs.lookup("idna")
 
 _MAX_ANSWER = 64 * 1024
 _MAX_RETRY_AFTER_S = 300.0

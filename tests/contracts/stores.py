@@ -7,6 +7,7 @@ A maker is given an empty folder and yields a Store and a function that hands it
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from collector.journal.memory import MemoryJournal
+from collector.lake.sink import LakeSink
+from collector.lake.store import LakeStore
 from collector.memory import MemoryStore
 from collector.ports import Event, Store
-from shippers.batch import Batch, Header, seal
+from collector.settings import LakeSettings
+from shippers.batch import DATASETS, Batch, Header, seal
 from shippers.clock import FakeClock
 
 Add = Callable[[list[Event]], None]
@@ -35,8 +40,33 @@ def memory(folder: Path) -> Iterator[tuple[Store, Add]]:
     yield store, add
 
 
+@contextlib.contextmanager
+def lake(folder: Path, *, settle: Callable[[int], bool]) -> Iterator[tuple[Store, Add]]:
+    """The lake behind a journal; `settle` says after which additions the indexer moves on."""
+    clock = FakeClock(1_763_733_600.0)
+    journal = MemoryJournal(clock)
+    sink = LakeSink(folder / "lake", LakeSettings(), clock)
+    store = LakeStore(folder / "lake", journal, LakeSettings(), clock)
+    indexer = journal.reader("lake", DATASETS)
+    additions = itertools.count()
+
+    def add(events: list[Event]) -> None:
+        journal.append(batches_of(events))
+        if settle(next(additions)):
+            while records := indexer.poll(1_000_000, 0):
+                assert not any(outcome.retry for outcome in sink.write(records))
+
+    yield store, add
+    store.close()
+    sink.close()
+    journal.close()
+
+
 STORES: dict[str, Maker] = {
     "memory": memory,
+    "lake": functools.partial(lake, settle=lambda _: True),
+    "journal's tail": functools.partial(lake, settle=lambda _: False),
+    "lake and tail": functools.partial(lake, settle=lambda addition: addition % 3 == 0),
 }
 
 

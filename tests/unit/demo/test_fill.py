@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from compose.demo.fill import fill
-from compose.demo.history import History
+from compose.demo.history import SLICE_S, History
 from shippers.batch import Batch
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
@@ -33,14 +33,14 @@ class Scripted:
 
 
 def history() -> History:
-    return History(END - 1_800.0, END, Random(5), "h")
+    return History(END - 3 * SLICE_S, END, Random(5), "h")
 
 
 def test_everything_is_sent_once_and_counted() -> None:
     past, transport, calls = history(), Scripted(), []
     fill(past, END, transport, FakeClock(), lambda: calls.append(past.at))
     assert sum(batch.header.count for batch in transport.taken) == sum(past.emitted.values()) > 0
-    assert calls == [END - 1_200.0, END - 600.0, END]
+    assert calls == [END - 2 * SLICE_S, END - SLICE_S, END]
 
 
 def test_a_busy_gateway_is_asked_again_after_the_time_it_names() -> None:

@@ -96,13 +96,13 @@ def test_what_is_cut_by_the_end_goes_out_with_the_next_part() -> None:
     middle = START + 3_600.0
     history = History(START, END, Random(8), "host-1")
     first = [batch for part in history.until(middle) for batch in part]
-    second = [batch for part in history.until(middle + 1_200) for batch in part]
+    second = [batch for part in history.until(middle + 2_000) for batch in part]
     said = defaultdict(set)
     for _, line in lines_of(first + second):
         said[line["labels"]["order_id"]].add(line["event"]["action"])
     begun = [actions for actions in said.values() if "create" in actions]
     assert sum("checkout" not in actions for actions in begun) < 10
-    assert history.at == middle + 1_200
+    assert history.at == middle + 2_000
 
 
 def one(name: str) -> Instance:

@@ -35,7 +35,9 @@ def renderer(trims: Trims | None = None) -> Renderer:
     return Renderer(ME, 4711, FakeClock(NOON), (trims or Trims()).add)
 
 
-def rendered(msg: object = "paid", args: object = (), created: object = NOON, trims: Trims | None = None, **extra) -> dict:
+def rendered(
+    msg: object = "paid", args: object = (), created: object = NOON, trims: Trims | None = None, **extra
+) -> dict:
     record = logging.LogRecord("pay", logging.INFO, "f.py", 1, "", None, None)
     record.msg, record.args, record.created = msg, args, created
     record.__dict__.update(extra)
@@ -73,7 +75,7 @@ class Lying(str):
         raise RuntimeError
 
     def __len__(self) -> int:
-        return -5
+        return -5  # noqa: PLE0303
 
 
 def cyclic() -> list:
@@ -179,7 +181,9 @@ def test_none_is_absent():
     assert "labels" not in rendered(x=None)
 
 
-@pytest.mark.parametrize("value", [Broken(), Recursive(), Lying("abc"), cyclic(), object(), range(10**9), 10**5_000], ids=range(7))
+@pytest.mark.parametrize(
+    "value", [Broken(), Recursive(), Lying("abc"), cyclic(), object(), range(10**9), 10**5_000], ids=range(7)
+)
 def test_values_that_fight_back_leave_a_mark_and_nothing_else(value):
     event = rendered(x=value, order_id="A1")
     assert event["labels"]["order_id"] == "A1"
@@ -311,13 +315,30 @@ anything = st.recursive(
     | st.complex_numbers()
     | st.builds(Broken)
     | st.builds(Lying, st.text(max_size=3)),
-    lambda children: st.lists(children, max_size=3)
-    | st.dictionaries(st.text(st.characters(), max_size=5), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=5), children, max_size=3)
+    ),
     max_leaves=6,
 )
 names = st.text(st.characters(), max_size=12) | st.sampled_from(
-    ["action", "outcome", "duration", "duration_ms", "latency_ms", "event.duration", "event.dataset", "trace_id"]
-    + ["span.id", "error.message", "error.stack_trace", "otelTraceID", "exc_text", "stack_info", "taskName", "message"]
+    [
+        "action",
+        "outcome",
+        "duration",
+        "duration_ms",
+        "latency_ms",
+        "event.duration",
+        "event.dataset",
+        "trace_id",
+        "span.id",
+        "error.message",
+        "error.stack_trace",
+        "otelTraceID",
+        "exc_text",
+        "stack_info",
+        "taskName",
+        "message",
+    ]
 )
 
 

@@ -1,0 +1,155 @@
+"""Whose death is it? A process that fell silent may be dead, or its zone, ingress or region may be cut off.
+
+A scope is a set of processes that share a fate. It counts who is live and who is late, and knows when anybody in it was
+last heard, so that the decision (`place`) costs nothing per process. Times are the partitions' pulses. No I/O here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from .sight import Pulse
+
+if TYPE_CHECKING:
+    from .processes import Process
+
+MIN_SERVICES = 3
+MIN_SHARE = 0.5
+MAX_WITNESS_INTERVAL_S = 60.0
+"""Who beats more rarely can't testify that its scope is silent now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One process's silence: how long, and after how long its scope should have been heard from it again."""
+
+    age_s: float
+    interval_s: float
+    tolerance_s: float
+    released: bool = False
+
+    @property
+    def missing_s(self) -> float:
+        """For how long its next beat has been overdue."""
+        return self.age_s - self.interval_s - self.tolerance_s
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeFacts:
+    """What a scope can testify: services live in it, how many of them are silent since about the same moment, and how
+    long ago anybody in it was heard."""
+
+    name: str
+    live: int
+    silent: int
+    heard_s: float
+
+    @property
+    def share(self) -> float:
+        """How much of it is silent."""
+        return self.silent / self.live if self.live else 0.0
+
+    @property
+    def mass(self) -> bool:
+        """Enough silent services to call it one event."""
+        return self.silent >= MIN_SERVICES and self.share >= MIN_SHARE
+
+    def doc(self) -> dict[str, Any]:
+        """As evidence."""
+        return {"scope": self.name, "live": self.live, "silent": self.silent, "heard_s": round(self.heard_s, 3)}
+
+
+class Cause(Enum):
+    """OWN: the process itself is dead. SCOPE: one incident for the scope. HOLD: nobody can tell yet."""
+
+    OWN = "own"
+    SCOPE = "scope"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The cause; for SCOPE, which of the given scopes, and whether nobody at all in it is heard."""
+
+    cause: Cause
+    index: int = -1
+    whole: bool = False
+
+
+def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
+    """Decide whose death it is. `scopes` are those the process belongs to, the widest first.
+
+    A scope with somebody heard since the process's own beat was overdue is alive. One that is silent as a whole, and
+    has MIN_SERVICES: its own incident once half of its services are overdue; until then nobody can tell. In a scope
+    that is alive, half of the services silent at once are still one event, told for the scope they fill the most. A
+    process that was given up by its scope's return has had its chance: if the scope is alive, the death is its own.
+    """
+    partial = -1
+    for index, scope in enumerate(scopes):
+        if scope.live < MIN_SERVICES:
+            continue
+        if scope.heard_s >= silence.missing_s:
+            return Placement(Cause.SCOPE, index, whole=True) if scope.mass else Placement(Cause.HOLD)
+        if scope.mass and (partial < 0 or scope.share > scopes[partial].share):
+            partial = index
+    if partial >= 0 and not silence.released:
+        return Placement(Cause.SCOPE, partial)
+    return Placement(Cause.OWN)
+
+
+class Scope:
+    """The running counts of one scope."""
+
+    __slots__ = ("_counts", "_heard", "key", "late", "silent")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._counts: dict[str, list[int]] = {}
+        self._heard: dict[Pulse, float] = {}
+        self.silent = 0
+        self.late: set[Process] = set()
+
+    @property
+    def live(self) -> int:
+        """Services with a live process in it that beats often enough to testify."""
+        return len(self._counts)
+
+    def hear(self, pulse: Pulse, at: float) -> None:
+        """Somebody in it was heard, when its partition's pulse was `at`."""
+        if at > self._heard.get(pulse, -1.0):
+            self._heard[pulse] = at
+
+    @property
+    def heard_s(self) -> float:
+        """How long ago anybody in it was heard."""
+        return min((pulse.now - at for pulse, at in self._heard.items()), default=float("inf"))
+
+    def count(self, service: str, live: int, late: int) -> None:
+        """So many more (or fewer) live and late processes of a service."""
+        held = self._counts.get(service)
+        if held is None:
+            held = self._counts[service] = [0, 0]
+        elif held[0] == held[1]:
+            self.silent -= 1
+        held[0] += live
+        held[1] += late
+        if held[0] == 0:
+            del self._counts[service]
+        elif held[0] == held[1]:
+            self.silent += 1
+
+    def facts(self, is_with: Callable[[Process], bool]) -> ScopeFacts:
+        """What it can testify, counting as silent only services whose late processes all are `is_with` the one in
+        question: silent since about the same moment."""
+        facts = ScopeFacts(self.key, self.live, self.silent, self.heard_s)
+        if not facts.mass:  # then a part of the silent ones is none either
+            return facts
+        late: dict[str, int] = {}
+        for process in self.late:
+            if is_with(process):
+                late[process.service_key] = late.get(process.service_key, 0) + 1
+        together = sum(self._counts[service][0] == many for service, many in late.items())
+        return replace(facts, silent=together)

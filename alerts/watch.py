@@ -1,0 +1,194 @@
+"""The watch: reads beats, judges who fell silent, tells people. A thin shell around pure decisions.
+
+`step` does one round and returns quickly; `run` repeats it, delivers notices and asks the dead man's switch, until it
+is told to stop. The watch never writes to the journal and never judges its own canaries.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from collector.ports import Gap, Reader, State
+from shippers.clock import Clock
+from shippers.errors import Unavailable
+
+from .blindness import KEY as BLIND_KEY
+from .blindness import Blindness
+from .book import Book
+from .courier import Courier
+from .incidents import Severity
+from .judge import Judge
+from .keeper import Keeper
+from .notify.kinds import build
+from .notify.message import Notifier
+from .refusals import Refusals
+from .roster import Roster
+from .schedule import run_watch
+from .settings import AlertSettings
+from .transitions import Draft
+
+log = logging.getLogger("lastbeat.alerts.watch")
+
+POLL_BYTES = 4 * 1024 * 1024
+READ_BUDGET_S = 0.5
+"""A round reads for this long at most; what is left is lag, and nobody is judged until it is read."""
+STALLED_S = 10.0
+
+
+class Watch:
+    """One watch over all regions of a journal. `reader` reads the heartbeat topics and belongs to it alone."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        state: State,
+        settings: AlertSettings,
+        clock: Clock,
+        notifiers: Mapping[str, Notifier] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._clock = clock
+        self.roster = Roster(settings)
+        self.book = Book(state, settings, clock)
+        self._judge = Judge(self.roster, self.book, settings)
+        self._blindness = Blindness(self.roster, self.book, settings.blind_after_s)
+        self._keeper = Keeper(state, self.roster, self.book, self._judge, clock, settings.flush_s)
+        self.courier = Courier(self.book, build(settings.notifiers) if notifiers is None else notifiers, clock)
+        self._refusals: Refusals | None = None
+        self._stepped_at = clock.monotonic()
+        self._journal_error = ""
+        self.gaps = 0
+        self.steps = 0
+        self.failed_steps = 0
+
+    def step(self) -> None:
+        """One round: read, judge, keep. Called by one thread, a few times a second."""
+        if self._refusals is None:
+            self._refusals = self._start()
+        now = self._clock.monotonic()
+        elapsed_s, self._stepped_at = now - self._stepped_at, now
+        self._journal_error = self._read()
+        turned = self._blindness.step(elapsed_s, self._journal_error)
+        if turned:
+            self.roster.changed.update(each.instance for each in self.roster.processes())
+        self._judge.step()
+        self._refusals.step()
+        self.book.tend()
+        self._keeper.step()
+        self.steps += 1
+
+    def deliver(self) -> None:
+        """Bring what is due to every notifier, one after the other. `run` does this with a thread for each."""
+        for name in self.courier.names:
+            self.courier.step(name)
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until `stop` is set. Blocks; leaves everything kept."""
+        with closing(self):
+            run_watch(self, stop, self._clock, self._settings.dead_mans_switch_url)
+
+    def close(self) -> None:
+        """Keep everything and let go of the notifiers. Reader and state belong to the caller."""
+        if self._refusals is not None:
+            self._keeper.flush()
+        self.courier.close()
+
+    # --- what others ask ---
+
+    def sees(self) -> bool:
+        """Whether the watch is awake, up to date, and not blind."""
+        return bool(self.health()["status"] == "ok")
+
+    def health(self) -> dict[str, Any]:
+        """`status` (ok, starting, blind, behind, stalled or unread) and what it rests on. From any thread."""
+        behind = sum(not each.caught_up for each in list(self.roster.partitions.values()))
+        age_s = self._clock.monotonic() - self._stepped_at
+        blind = self.book.find(BLIND_KEY)
+        status = "ok"
+        if self.steps == 0:
+            status = "starting"
+        elif age_s > STALLED_S:
+            status = "stalled"
+        elif self._journal_error:
+            status = "unread"
+        elif blind is not None:
+            status = "blind"
+        elif behind:
+            status = "behind"
+        return {
+            "status": status,
+            "why": self._journal_error or (blind.summary if blind is not None else ""),
+            "last_step_s": round(age_s, 3),
+            "partitions_behind": behind,
+            "services": len(self.roster.services),
+            "instances": len(self.roster.instances),
+            "open_incidents": len(self.book.opens()),
+            "outbox": self.book.in_outbox,
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """Counters and gauges by name, for /metrics. From any thread."""
+        return {
+            **{f"{name}_total": float(number) for name, number in self.roster.counters.copy().items()},
+            "steps_total": self.steps,
+            "failed_steps_total": self.failed_steps,
+            "gaps_total": self.gaps,
+            "notices_delivered_total": self.courier.delivered,
+            "notices_failed_total": self.courier.failed,
+            "state_failures_total": self._keeper.failures,
+            "state_conflicts_total": self.book.conflicts,
+            "outbox_incidents": self.book.in_outbox,
+            "services": len(self.roster.services),
+            "instances": len(self.roster.instances),
+            "open_incidents": len(self.book.opens()),
+            "held_processes": self._judge.held,
+            "flush_seconds": self._keeper.flush_took_s,
+        }
+
+    # --- inside ---
+
+    def _start(self) -> Refusals:
+        for tp, offset in self._keeper.restore().items():
+            self._reader.seek(tp, offset)
+        self.book.load()
+        return Refusals(self.roster, self.book)
+
+    def _read(self) -> str:
+        """Read what there is; why not, if the journal can't be read."""
+        until = self._clock.monotonic() + READ_BUDGET_S
+        try:
+            while True:
+                try:
+                    records = self._reader.poll(POLL_BYTES, 0)
+                except Gap as gap:
+                    self._tell_gap(gap)
+                    continue
+                for record in records:
+                    self.roster.apply(record)
+                if not records or self._clock.monotonic() >= until:
+                    break
+            lag = self._reader.lag()
+        except Unavailable as error:
+            for partition in self.roster.partitions.values():
+                partition.caught_up = False
+            return str(error)
+        for tp, partition in self.roster.partitions.items():
+            partition.caught_up = lag.get(tp, 0) == 0
+        return ""
+
+    def _tell_gap(self, gap: Gap) -> None:
+        """Beats were gone before they were read. The canaries went with them, so sight has a gap too; this tells it."""
+        self.gaps += 1
+        log.error("%s", gap)
+        key = f"gap/{gap.tp.topic}/{gap.tp.partition}"
+        region = self.roster.partition(gap.tp).region
+        now = self._clock.time()
+        evidence = {"wanted": gap.wanted, "found": gap.found}
+        summary = f"beats of {region} were deleted before the watch read them"
+        self.book.open(Draft("gap", key, Severity.WARNING, summary, str(gap), now, region=region, evidence=evidence))
+        self.book.resolve(key, "reading went on behind the gap; every process there had time to be heard again")

@@ -1,0 +1,61 @@
+"""Dead letters: what could not be stored, kept with its reason and its original bytes, so that nothing is lost without
+a count and a person can mend it and send it again.
+
+There are three kinds: a whole batch that breaks the contract, a single line that its neighbours don't suffer from, and
+the void batch, whose events were given up before they came here, for the reason it bears.
+"""
+
+from __future__ import annotations
+
+from shippers.batch import Header
+
+from .ledger import Interval
+from .ports import DeadLetter, Record
+
+WHOLE_BATCH = "batch: "
+"""How the reason of a whole batch's letter begins. Its numbers stay open, for a sound copy may still come."""
+
+
+def of_batch(record: Record, header: Header | None, reason: str, at: float) -> DeadLetter:
+    """The whole batch. With a header that can't be read, the topic says where it belongs and its lines are counted."""
+    reason = WHOLE_BATCH + reason
+    if header is None:
+        _, region, dataset = record.tp.topic.split(".")[:3]
+        return DeadLetter("", 0, count_lines(record), region, "", dataset, reason, source_of(record), record.body, at)
+    return _of(record, header, (header.first, header.last), reason, record.body, at)
+
+
+def of_line(record: Record, header: Header, number: int, line: bytes, reason: str, at: float) -> DeadLetter:
+    """One event of a batch."""
+    return _of(record, header, (number, number), reason, line, at)
+
+
+def of_void(record: Record, header: Header, numbers: Interval, at: float) -> DeadLetter:
+    """Numbers whose events were given up on the way."""
+    return _of(record, header, numbers, f"void: {header.void}", b"", at)
+
+
+def _of(record: Record, header: Header, numbers: Interval, reason: str, original: bytes, at: float) -> DeadLetter:
+    first, last = numbers
+    return DeadLetter(
+        header.stream,
+        first,
+        last - first + 1,
+        header.region,
+        header.service,
+        header.dataset,
+        reason,
+        source_of(record),
+        original,
+        at,
+    )
+
+
+def count_lines(record: Record) -> int:
+    """How many events a body holds when its header can't be asked: at least one, for the batch itself."""
+    return max(1, record.body.count(b"\n"))
+
+
+def source_of(record: Record) -> str:
+    """Where a record was read: `topic/partition/offset`."""
+    return f"{record.tp.topic}/{record.tp.partition}/{record.offset}"

@@ -1,0 +1,81 @@
+"""The memory of which numbers the lake has, read from the tables' files when a partition is first asked about.
+
+A batch sent again bears the same header, so it can only be in its own day's partition, in `skewed`, or among the dead
+letters; nothing else needs to be read to know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import duckdb
+
+from collector.dead_letters import WHOLE_BATCH
+from collector.ledger import StreamLedger
+from shippers.batch import Header
+
+from .files import DataFile, read_files
+from .schema import DEAD, SKEWED
+
+
+class Ledgers:
+    """One ledger over all tables, filled partition by partition. `files_of` gives a table's folder and its files."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, files_of: Callable[[str], tuple[Path, Sequence[DataFile]]]
+    ) -> None:
+        self._con = con
+        self._files_of = files_of
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything; it is read again when it is asked for."""
+        self._ledger = StreamLedger()
+        self._loaded: set[tuple[str, str, str]] = set()
+
+    def knowing(self, header: Header) -> StreamLedger:
+        """The ledger, with everything in it that the lake has of this header's stream and day."""
+        for table, date in ((header.dataset, header.day), (header.dataset, SKEWED), (DEAD, "")):
+            key = (table, header.region if date else "", date)
+            if key not in self._loaded:
+                self._load(*key)
+                self._loaded.add(key)
+        return self._ledger
+
+    def _load(self, table: str, region: str, date: str) -> None:
+        root, every = self._files_of(table)
+        files = [file for file in every if not date or (file.region, file.date) == (region, date)]
+        if not files:
+            return
+        source = read_files(root, files)
+        if table == DEAD:
+            found = self._con.execute(
+                f"SELECT stream, first, first + count - 1 FROM {source} WHERE NOT starts_with(reason, '{WHOLE_BATCH}')"
+            ).fetchall()
+        else:
+            found = runs(self._con, source)
+        for stream, first, last in found:
+            self._ledger.add(stream, first, last)
+
+
+def runs(con: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, int, int]]:
+    """The runs of consecutive numbers of each stream in `source`: stream, first, last."""
+    streams = con.execute(
+        f"SELECT stream, min(sequence), max(sequence), count(*) FROM {source} GROUP BY stream"
+    ).fetchall()
+    whole = [(stream, first, last) for stream, first, last, count in streams if last - first + 1 == count]
+    broken = [stream for stream, first, last, count in streams if last - first + 1 != count]
+    if not broken:
+        return whole
+    # Numbers less their rank are the same all through a run.
+    return (
+        whole
+        + con.execute(
+            "SELECT stream, min(sequence), max(sequence) FROM (SELECT stream, sequence, "
+            "sequence - row_number() OVER (PARTITION BY stream ORDER BY sequence) AS run "
+            f"FROM (SELECT DISTINCT stream, sequence FROM {source} WHERE stream IN (SELECT unnest($streams)))) "
+            "GROUP BY stream, run",
+            {"streams": broken},
+        ).fetchall()
+    )

@@ -1,0 +1,106 @@
+"""What is to be done with each record, decided from its header, the ledger and the positions alone.
+
+Pure: it reads nothing and writes nothing. Numbers planned in one call count as accounted for in the rest of it, so a
+batch that comes twice in one write is stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collector import dead_letters
+from collector.ledger import Interval, StreamLedger
+from collector.ports import DeadLetter, Record, TopicPartition
+from shippers.batch import Batch, Header
+from shippers.errors import BadBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One record: `fresh` are the numbers whose lines are to be stored, `duplicate` counts those that are accounted
+    for already, `dead` is what goes to the dead letters without being opened. `header` is None when it can't be read.
+    """
+
+    record: Record
+    header: Header | None
+    fresh: tuple[Interval, ...] = ()
+    duplicate: int = 0
+    dead: tuple[DeadLetter, ...] = ()
+
+
+class Planner:
+    """Plans one write. `ledger_for` gives the ledger that knows a header's stream, loading what it must."""
+
+    def __init__(
+        self,
+        ledger_for: Callable[[Header], StreamLedger],
+        positions: Mapping[TopicPartition, int | None],
+        now: float,
+    ) -> None:
+        self._ledger_for = ledger_for
+        self._positions = positions
+        self._now = now
+        self._planned = StreamLedger()
+
+    def plan(self, records: Sequence[Record]) -> list[Planned]:
+        """One answer a record, in their order."""
+        return [self._one(record) for record in records]
+
+    def _one(self, record: Record) -> Planned:
+        settled = self._is_settled(record)
+        try:
+            header = Header.decode(record.header)
+            _check_topic(header, record.tp)
+        except BadBatch as error:
+            if settled:
+                return Planned(record, None, duplicate=dead_letters.count_lines(record))
+            reason = f"{error.code}: {error}"
+            return Planned(record, None, dead=(dead_letters.of_batch(record, None, reason, self._now),))
+        if settled:
+            return Planned(record, header, duplicate=header.count)
+        try:
+            Batch(header, record.body).check()
+        except BadBatch as error:
+            # Its numbers stay open: what the body was is not known, and a sound copy may still come.
+            return Planned(
+                record, header, dead=(dead_letters.of_batch(record, header, f"{error.code}: {error}", self._now),)
+            )
+        return self._sound(record, header)
+
+    def _sound(self, record: Record, header: Header) -> Planned:
+        ledger = self._ledger_for(header)
+        fresh = tuple(
+            interval
+            for missing in ledger.missing(header.stream, header.first, header.last)
+            for interval in self._planned.missing(header.stream, *missing)
+        )
+        for first, last in fresh:
+            self._planned.add(header.stream, first, last)
+        duplicate = header.count - sum(last - first + 1 for first, last in fresh)
+        if header.void is None:
+            return Planned(record, header, fresh, duplicate)
+        dead = tuple(dead_letters.of_void(record, header, interval, self._now) for interval in fresh)
+        return Planned(record, header, duplicate=duplicate, dead=dead)
+
+    def _is_settled(self, record: Record) -> bool:
+        position = self._positions.get(record.tp)
+        return position is not None and record.offset < position
+
+
+def _check_topic(header: Header, tp: TopicPartition) -> None:
+    _, region, dataset = tp.topic.split(".")[:3]
+    if header.dataset != dataset:
+        raise BadBatch("dataset", f"dataset {header.dataset!r} in topic {tp.topic!r}")
+    if header.region != region:
+        raise BadBatch("region", f"region {header.region!r} in topic {tp.topic!r}")
+
+
+def account(ledger: StreamLedger, plan: Planned) -> None:
+    """Put the numbers that a plan settles into the ledger: what is stored, unreadable or void, but no broken batch."""
+    if plan.header is None:
+        return
+    for first, last in plan.fresh:
+        ledger.add(plan.header.stream, first, last)
+    if plan.header.void is not None:
+        ledger.add(plan.header.stream, plan.header.first, plan.header.last)

@@ -1,0 +1,246 @@
+"""LakeSink: batches into Delta tables, each event exactly once.
+
+What makes it once: the journal's position and the rows are one commit; a commit holds only on the snapshot that the
+ledger and the position were read from; and a batch that comes at two positions is known by its stream and numbers.
+Dead letters are committed first, with a position of their own, so that a kill in between neither loses nor doubles one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from collector.ports import DeadLetter, Outcome, Record, TopicPartition
+from collector.settings import LakeSettings
+from shippers.batch import DATASETS
+from shippers.clock import Clock
+from shippers.errors import Unavailable
+
+from .files import DataFile, active_files, add_action, write_file
+from .ledgers import Ledgers
+from .parse import connect
+from .plan import Planned, Planner, account
+from .rows import read, rows_of_dead
+from .schema import DEAD, TABLES, date_of
+from .table import LakeTable, Stale
+
+log = logging.getLogger("lastbeat.lake")
+
+_ATTEMPTS = 5
+_FILE_BYTES = 128 * 1024 * 1024
+"""Bodies beyond this go to another file, so that one write needs a bounded memory."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One dataset's share of a write."""
+
+    plans: list[Planned]
+    files: list[DataFile] = field(default_factory=list)
+    stored: dict[int, int] = field(default_factory=dict)
+    dead: dict[int, list[DeadLetter]] = field(default_factory=dict)
+
+
+class LakeSink:
+    """The lake's one writer, a folder of tables under `path`. See the port Sink; `lake.upkeep` does what is not
+    writing. Thread-safe: writing and upkeep may run at once."""
+
+    def __init__(self, path: Path, settings: LakeSettings, clock: Clock) -> None:
+        self.path = path
+        self.settings = settings
+        self.clock = clock
+        self.lock = threading.RLock()
+        self._con = connect(settings.memory_mb, settings.threads)
+        self._tables: dict[str, LakeTable] = {}
+        self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
+        self._written: list[tuple[str, DataFile]] = []
+
+    def write(self, records: Sequence[Record]) -> list[Outcome]:
+        """See Sink.write."""
+        if not records:
+            return []
+        with self.lock:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._write(records)
+                except Stale:
+                    self.forget()
+                except (OSError, DeltaError, duckdb.Error) as error:
+                    raise Unavailable(f"the lake at {self.path} can't be written: {error}") from error
+        raise Unavailable(f"the lake at {self.path}: another writer keeps committing first; run only one indexer on it")
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """See Sink.positions. Each topic belongs to one table, so its position there is the one to read on from."""
+        with self.lock:
+            try:
+                found: dict[TopicPartition, int] = {}
+                for dataset in DATASETS:
+                    found |= self.table(dataset).positions()
+                return found
+            except (OSError, DeltaError) as error:
+                self.forget()
+                raise Unavailable(f"the lake at {self.path} can't be read: {error}") from error
+
+    def close(self) -> None:
+        """See Sink.close."""
+        with self.lock:
+            self.forget()
+            self._con.close()
+
+    def table(self, name: str) -> LakeTable:
+        """The table `name`. Only with the lock held."""
+        if name not in self._tables:
+            assert name in TABLES
+            self._tables[name] = LakeTable(self.path / name, name)
+        return self._tables[name]
+
+    def forget(self) -> None:
+        """Throw away everything that was read, so that it is read again. Only with the lock held."""
+        self._tables.clear()
+        self._ledgers.clear()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection for another thread, within the same bounds."""
+        return self._con.cursor()
+
+    def _write(self, records: Sequence[Record]) -> list[Outcome]:
+        now = self.clock.time()
+        works = self._plan(records, now)
+        self._written = []
+        try:
+            for dataset, work in works.items():
+                self._read(dataset, work, now)
+            self._commit_dead(works, now)
+            outcomes, failed = self._commit_all(works)
+        except BaseException:
+            self._sweep()
+            raise
+        if failed is not None:
+            self._sweep()
+            if all(outcome.retry for outcome in outcomes.values()):
+                raise failed
+        return [outcomes[id(record)] for record in records]
+
+    def _commit_all(self, works: Mapping[str, _Work]) -> tuple[dict[int, Outcome], Exception | None]:
+        """Commit table by table: one that fails does not undo another, its records are for the next try."""
+        outcomes: dict[int, Outcome] = {}
+        failed: Exception | None = None
+        for dataset, work in works.items():
+            try:
+                self._commit(dataset, work)
+            except (OSError, DeltaError, duckdb.Error, Stale) as error:
+                failed = error
+                outcomes |= {id(plan.record): Outcome(plan.record, retry=True) for plan in work.plans}
+            else:
+                outcomes |= _outcomes(work)
+        return outcomes, failed
+
+    def _sweep(self) -> None:
+        """Delete the files of a write that failed: a full disk must not fill with them. But a commit may have landed
+        although it raised; so only what a fresh look at the table does not name."""
+        for table, file in self._written:
+            root = self.path / table
+            try:
+                if file.path not in {named.path for named in active_files(DeltaTable(root))}:
+                    (root / file.path).unlink(missing_ok=True)
+            except (OSError, DeltaError):
+                log.warning("%s is left over from a failed write; vacuum will delete it", root / file.path)
+
+    def _plan(self, records: Sequence[Record], now: float) -> dict[str, _Work]:
+        tps = {record.tp for record in records}
+        positions = {tp: self.table(_dataset(tp)).position(tp) for tp in tps}
+        plans = Planner(self._ledgers.knowing, positions, now).plan(records)
+        works: dict[str, _Work] = {}
+        for plan in plans:
+            works.setdefault(_dataset(plan.record.tp), _Work([])).plans.append(plan)
+        return works
+
+    def _read(self, dataset: str, work: _Work, now: float) -> None:
+        """Parse what is to be stored and write it to files that no commit names yet."""
+        for plan in work.plans:
+            work.dead[id(plan)] = list(plan.dead)
+        for region, date, plans in self._groups(work.plans, now):
+            result = read(self._con, dataset, plans, now)
+            for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
+                work.stored[id(plan)] = stored
+                work.dead[id(plan)] += dead
+            if result.rows.num_rows:
+                work.files.append(self._write_rows(dataset, result.rows, region, date))
+
+    def _groups(self, plans: Iterable[Planned], now: float) -> Iterator[tuple[str, str, list[Planned]]]:
+        """The plans that have lines to store, by the partition they go to, in files of a bounded size."""
+        groups: dict[tuple[str, str], list[Planned]] = {}
+        for plan in plans:
+            if plan.fresh and plan.header is not None:
+                date = date_of(plan.header.day, now, self.settings.keep_days)
+                groups.setdefault((plan.header.region, date), []).append(plan)
+        for (region, date), members in groups.items():
+            part: list[Planned] = []
+            size = 0
+            for plan in members:
+                part.append(plan)
+                size += len(plan.record.body)
+                if size >= _FILE_BYTES:
+                    yield region, date, part
+                    part, size = [], 0
+            if part:
+                yield region, date, part
+
+    def _write_rows(self, table: str, rows: pa.Table, region: str, date: str) -> DataFile:
+        file = write_file(self.table(table).root, rows, region, date, self.clock.time())
+        self._written.append((table, file))
+        return file
+
+    def _commit_dead(self, works: Mapping[str, _Work], now: float) -> None:
+        """Commit the dead letters that are not in their table yet: those of records at or behind its own position."""
+        table = self.table(DEAD)
+        letters: dict[tuple[str, str], list[DeadLetter]] = {}
+        moved: dict[TopicPartition, int] = {}
+        date = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
+        for work in works.values():
+            for plan in work.plans:
+                tp = plan.record.tp
+                if plan.record.offset >= (table.position(tp) or 0) and work.dead[id(plan)]:
+                    for letter in work.dead[id(plan)]:
+                        letters.setdefault((letter.region, date), []).append(letter)
+                    moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
+        if letters:
+            files = [self._write_rows(DEAD, rows_of_dead(some), *partition) for partition, some in letters.items()]
+            table.commit(adds=[add_action(file, new_data=True) for file in files], positions=moved)
+
+    def _commit(self, dataset: str, work: _Work) -> None:
+        table = self.table(dataset)
+        moved: dict[TopicPartition, int] = {}
+        for plan in work.plans:
+            tp = plan.record.tp
+            moved[tp] = max(moved.get(tp, table.position(tp) or 0), plan.record.next_offset)
+        if work.files or any(moved[tp] != table.position(tp) for tp in moved):
+            table.commit(adds=[add_action(file, new_data=True) for file in work.files], positions=moved)
+        for plan in work.plans:
+            if plan.header is not None:
+                account(self._ledgers.knowing(plan.header), plan)
+
+
+def _outcomes(work: _Work) -> dict[int, Outcome]:
+    return {
+        id(plan.record): Outcome(
+            plan.record,
+            stored=work.stored.get(id(plan), 0),
+            duplicate=plan.duplicate,
+            dead=sum(letter.count for letter in work.dead[id(plan)]),
+        )
+        for plan in work.plans
+    }
+
+
+def _dataset(tp: TopicPartition) -> str:
+    return tp.topic.rpartition(".")[2]
