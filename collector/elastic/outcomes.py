@@ -50,8 +50,8 @@ def read(answer: bytes, count: int) -> list[Item] | None:
         return None
     try:
         items = json.loads(answer)["items"]
-        read_items = [_item(one["create"]) for one in items]
-    except (ValueError, KeyError, TypeError) as error:
+        read_items = [_item(next(iter(one.values()))) for one in items]
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise Garbled(
             f"Elasticsearch's answer to a bulk request can't be read ({type(error).__name__}): cut off?"
         ) from None
@@ -61,8 +61,7 @@ def read(answer: bytes, count: int) -> list[Item] | None:
 
 
 def _item(item: dict[str, object]) -> Item:
-    status = item["status"]
-    assert isinstance(status, int)
+    status = int(str(item["status"]))
     if status in (200, 201):
         return Item(Fate.STORED)
     error = item.get("error")
