@@ -35,8 +35,8 @@ _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 15.0
 _REFUSED_BACKOFF_S = 30.0
 
-# Refusals of who sends, not of what was sent: a void batch would be refused just the same.
-_OF_THE_SENDER = frozenset({"token", "region", "service", "canary"})
+# Refusals of who sends, or of how; not of what was sent: a void batch would be refused just the same.
+_OF_THE_SENDER = frozenset({"token", "region", "service", "instance", "version", "canary", "media"})
 
 
 @dataclass(slots=True)
@@ -163,13 +163,19 @@ class Sender:
         self._recovered()
 
     def _refused(self, error: Rejected, batches: list[Batch]) -> None:
-        index = 0 if len(batches) == 1 else error.index
-        if error.code == "dataset" and index is not None:
-            self._bar(batches[index].header.dataset, error)
-        elif error.code in _OF_THE_SENDER or (index is not None and batches[index].header.void):
+        index = error.index
+        if index is None and error.code == "size":
+            index = 0 if len(batches) == 1 else None
+            self._one_by_one = True  # too much at once, or one that is too large: find out
+        elif index is None or error.code in _OF_THE_SENDER:
             self._back_off(str(error), _REFUSED_BACKOFF_S)
-        elif index is None:
-            self._one_by_one = True  # the answer doesn't say which: find out
+            return
+        if index is None:
+            return
+        if error.code == "dataset":
+            self._bar(batches[index].header.dataset, error)
+        elif batches[index].header.void:
+            self._back_off(str(error), _REFUSED_BACKOFF_S)
         else:
             self._void(index, error)
 

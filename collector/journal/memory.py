@@ -67,9 +67,12 @@ class MemoryJournal:
 
     def reader(self, group: str | None, datasets: Sequence[str]) -> MemoryReader:
         """See Journal.reader."""
+        wanted = frozenset(datasets)
         with self._lock:
-            committed = {} if group is None else dict(self._committed.setdefault(group, {}))
-            reader = MemoryReader(self, group, frozenset(datasets), committed)
+            start = {tp: log.base for tp, log in self._logs.items() if tp.topic.rpartition(".")[2] in wanted}
+            if group is not None:
+                start = dict(self._committed.setdefault(group, start))
+            reader = MemoryReader(self, group, wanted, start)
             self._readers.append(reader)
         return reader
 
@@ -105,12 +108,12 @@ class MemoryReader:
         journal: MemoryJournal,
         group: str | None,
         datasets: frozenset[str],
-        committed: dict[TopicPartition, int],
+        positions: dict[TopicPartition, int],
     ) -> None:
         self._journal = journal
         self._group = group
         self._datasets = datasets
-        self._positions = committed
+        self._positions = positions
         self._paused: set[TopicPartition] = set()
         self._turn = 0
         self._news = threading.Event()
@@ -135,7 +138,7 @@ class MemoryReader:
             for i in range(len(tps)):
                 tp = tps[(i + self._turn) % len(tps)]
                 log = self._journal._logs[tp]
-                at = self._positions.setdefault(tp, log.base)
+                at = self._positions.setdefault(tp, 0)
                 if not log.base <= at <= log.end:
                     if taken:
                         break  # hand over what is read; the gap is told on the next call
@@ -190,7 +193,7 @@ class MemoryReader:
 
     def _position(self, tp: TopicPartition) -> int:
         log = self._journal._logs[tp]
-        at = self._positions.get(tp, log.base)
+        at = self._positions.get(tp, 0)
         return at if at <= log.end else log.base
 
     def close(self) -> None:

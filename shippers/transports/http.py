@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shippers.batch import MEDIA_TYPE, Batch, pack
+from shippers.clock import Clock, SystemClock
 from shippers.errors import Misconfigured, Unavailable
 
 from .protocol import Rejected
@@ -71,7 +72,8 @@ def check_token(token: str) -> str:
 class HttpTransport:
     """POSTs batches to one gateway. Used by one thread; `connect_timeout_s` bounds the connecting alone."""
 
-    def __init__(self, url: str, token: str = "", connect_timeout_s: float = 3.0) -> None:
+    def __init__(self, url: str, token: str = "", connect_timeout_s: float = 3.0, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._endpoint = Endpoint.parse(url)
         self._headers = {"Content-Type": MEDIA_TYPE, "Accept": "application/json"}
         if check_token(token):
@@ -82,14 +84,15 @@ class HttpTransport:
     def send(self, batches: Sequence[Batch], timeout_s: float) -> None:
         body = b"".join([pack(batch.header.encode(), batch.body) for batch in batches])
         reused = self._connection is not None
+        deadline = self._clock.monotonic() + timeout_s
         try:
             try:
-                status, retry_after, answer = self._post(body, timeout_s)
+                status, retry_after, answer = self._post(body, deadline)
             except _STALE:
                 self.close()
                 if not reused:
                     raise
-                status, retry_after, answer = self._post(body, timeout_s)
+                status, retry_after, answer = self._post(body, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             place = f"{self._endpoint.host}:{self._endpoint.port}"
@@ -104,16 +107,23 @@ class HttpTransport:
         if connection is not None:
             connection.close()
 
-    def _post(self, body: bytes, timeout_s: float) -> tuple[int, str | None, bytes]:
-        connection = self._connection or self._connect(timeout_s)
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout_s)
+    def _post(self, body: bytes, deadline: float) -> tuple[int, str | None, bytes]:
+        connection = self._connection or self._connect(self._left(deadline))
+        self._allow(connection, deadline)
         connection.request("POST", self._endpoint.path, body, self._headers)
+        self._allow(connection, deadline)
         response = connection.getresponse()
         answer = response.read(_MAX_ANSWER)
         if response.will_close or not response.isclosed():
             self.close()
         return response.status, response.getheader("Retry-After"), answer
+
+    def _left(self, deadline: float) -> float:
+        return max(0.01, deadline - self._clock.monotonic())
+
+    def _allow(self, connection: http.client.HTTPConnection, deadline: float) -> None:
+        if connection.sock is not None:
+            connection.sock.settimeout(self._left(deadline))
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
         end = self._endpoint

@@ -192,10 +192,12 @@ def test_an_answer_that_names_no_batch_is_found_out_one_by_one():
     assert [batch.header.void for batch in lane.transport.batches].count("refused: size") == 1
 
 
-@pytest.mark.parametrize("code", ["token", "region", "service"])
-def test_when_the_sender_itself_is_refused_everything_is_kept_for_a_person_to_help(code):
+@pytest.mark.parametrize(
+    ("code", "index"), [("token", None), ("token", 0), ("region", 0), ("service", 0), ("version", 0), ("media", None)]
+)
+def test_when_the_sender_itself_is_refused_everything_is_kept_for_a_person_to_help(code, index):
     lane = Lane()
-    lane.transport.always = Rejected(code, "not you", index=0)
+    lane.transport.always = Rejected(code, "not you", index)
     lane.log(300)
     lane.run(100)
     assert len(lane.transport.requests) <= 5
@@ -239,13 +241,13 @@ def test_one_refused_dataset_does_not_hold_up_the_others():
 
 def test_a_refused_void_batch_waits_rather_than_vanish():
     lane = Lane()
-    lane.transport.always = Rejected("version", "too old", index=0)
+    lane.transport.always = Rejected("header", "too old", index=0)
     lane.log(3)
     lane.run(300)
     assert len(lane.transport.requests) < 15
     lane.transport.always = None
     lane.run()
-    assert [batch.header.void for batch in lane.transport.batches] == ["refused: version"]
+    assert [batch.header.void for batch in lane.transport.batches] == ["refused: header"]
 
 
 def test_an_unexpected_error_of_the_transport_loses_nothing():
