@@ -71,7 +71,7 @@ class Indexer:
         if not self._backoff_s and self._held_bytes < self._flush_bytes:
             self._take(self._read(timeout_s=0.25))
         else:
-            self._read(timeout_s=0.25)  # paused: nothing comes, but the reader stays alive
+            self._take(self._read(timeout_s=0.25))  # paused: only partitions that are new to us can bring anything
         if self._held and (self._clock.monotonic() >= self._due or self._room_is_full()):
             self._write()
         elif not self._held and self._clock.monotonic() - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
@@ -86,9 +86,11 @@ class Indexer:
         return self._held_bytes >= self._flush_bytes and not self._backoff_s
 
     def _read(self, timeout_s: float) -> list[Record]:
-        self._place_new_partitions()
         try:
-            return self._reader.poll(self._flush_bytes, timeout_s)
+            self._place_new_partitions()
+            records = self._reader.poll(self._flush_bytes, timeout_s)
+            self._forget_lost_partitions()
+            return records
         except Gap as gap:
             if gap.found > self._reader.committed().get(gap.tp, 0):
                 log.error("%s", gap)
@@ -103,11 +105,23 @@ class Indexer:
         fresh = self._reader.assigned() - self._placed
         if not fresh:
             return
+        if self._backoff_s:
+            self._reader.pause(list(fresh))
         positions = self._sink.positions() or {}
         for tp in fresh:
             if tp in positions:
                 self._reader.seek(tp, positions[tp])
         self._placed |= fresh
+
+    def _forget_lost_partitions(self) -> None:
+        """What another reader of the group owns by now is its to write and to commit: it reads it all again."""
+        lost = self._placed - self._reader.assigned()
+        if not lost:
+            return
+        self._placed -= lost
+        self._held = [record for record in self._held if record.tp not in lost]
+        self._held_bytes = sum(len(record.body) for record in self._held)
+        self._skipped = {tp: at for tp, at in self._skipped.items() if tp not in lost}
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -152,8 +166,7 @@ class Indexer:
             self.counters.dead += outcome.dead
         self._held = [outcome.record for outcome in outcomes if outcome.retry]
         self._held_bytes = sum(len(record.body) for record in self._held)
-        self._skipped = {}
-        self._reader.commit(positions | unsettled)
+        self._commit(positions | unsettled)
         if self._backoff_s:
             self._backoff_s = 0.0
             self._reader.resume(list(self._reader.assigned()))
@@ -163,6 +176,13 @@ class Indexer:
     def _commit_skipped(self) -> None:
         """A partition that carries nothing but canaries must not hold back the journal's retention."""
         if self._skipped:
-            self._reader.commit(self._skipped)
-            self._skipped = {}
+            self._commit(self._skipped)
         self._skipped_since = self._clock.monotonic()
+
+    def _commit(self, positions: dict[TopicPartition, int]) -> None:
+        try:
+            self._reader.commit(positions)
+            self._skipped = {}
+        except LastbeatError as error:
+            log.warning("what is settled will be committed later: %s", error)
+            self._skipped = positions

@@ -149,3 +149,50 @@ def test_what_is_held_is_written_before_it_ends() -> None:
     stop.set()
     bench.indexer.run(stop)
     assert bench.committed()[TP] == 1
+
+
+def test_what_a_new_partition_brings_while_the_sink_is_down_is_kept_and_written() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [Unavailable("down")]
+    bench.journal.append([batch(1)])
+    bench.steps(5)
+    assert bench.indexer.counters.pauses == 1
+    bench.journal.append([batch(1, "heartbeat")])
+    bench.reader.pause = lambda tps: None  # it comes with the very poll that brings the partition
+    bench.steps(1)
+    bench.clock.advance(60)
+    bench.steps(8)
+    assert sorted(record.tp for records in bench.sink.written for record in records) == [TP, BEATS]
+    assert bench.committed() == {TP: 1, BEATS: 1}
+
+
+def test_nothing_of_a_partition_that_went_to_another_reader_is_written_or_committed() -> None:
+    bench = Bench(Sink())
+    bench.journal.append([batch(1), batch(1, "heartbeat")])
+    bench.steps(1)
+    bench.reader.assigned = lambda: {BEATS}
+    bench.steps(1)
+    bench.clock.advance(2)
+    bench.steps(1)
+    assert [record.tp for records in bench.sink.written for record in records] == [BEATS]
+    assert bench.committed() == {BEATS: 1}
+
+
+def test_a_commit_that_fails_is_made_up_for_and_writes_nothing_twice() -> None:
+    bench = Bench(Sink())
+    commit = bench.reader.commit
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    bench.reader.commit = _fail
+    bench.clock.advance(2)
+    bench.steps(1)
+    assert bench.committed().get(TP, 0) == 0
+    bench.reader.commit = commit
+    bench.clock.advance(11)
+    bench.steps(2)
+    assert bench.committed()[TP] == 1
+    assert len(bench.sink.written) == 1
+
+
+def _fail(positions: Mapping[TopicPartition, int]) -> None:
+    raise Unavailable("a rebalance is under way")
