@@ -74,9 +74,12 @@ class KafkaJournal:
                 self._give_up(producer)
                 raise
 
-    def reader(self, group: str | None, datasets: Sequence[str], *, whole: bool = False) -> KafkaReader:
-        """See Journal.reader. Connects at the first poll."""
-        return KafkaReader(self._settings, self._names, self._clock, group, datasets, whole=whole)
+    def reader(self, group: str | None, datasets: Sequence[str]) -> KafkaReader:
+        """See Journal.reader. Readers of a group share the partitions; one without a group reads them all.
+
+        Doesn't connect before it is used, so it never fails. A group holds back no retention here: Kafka knows none.
+        """
+        return KafkaReader(self._settings, self._names, self._clock, group, datasets)
 
     def cluster_id(self) -> str:
         """The cluster's own name for itself: the first part of a foreign record's identity. Raises Unavailable."""

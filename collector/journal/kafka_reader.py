@@ -1,4 +1,4 @@
-"""Reading the journal on Kafka: by a group that shares the partitions, or the whole of it.
+"""Reading the journal on Kafka: as one of a group that shares the partitions, or, without a group, all of it.
 
 It decides where reading begins itself (`auto_offset_reset` is none), so that nothing is ever skipped in silence: what
 retention deleted before it was read is a Gap. It commits only what it is told to, and only for partitions it owns.
@@ -29,26 +29,17 @@ _FETCH_BYTES = 2 * MAX_RECORD_BYTES
 class KafkaReader:
     """See Reader. One thread; connects at the first call that needs it. Lag is in records.
 
-    A `whole` reader, and one without a group, reads every partition by itself; if it has a group, that only keeps its
-    commits. A group's other readers share the partitions, and a rebalance moves as few of them as it can.
+    A group's readers share the partitions, and a rebalance moves as few of them as it can. `assigned` says which are
+    ours; for a group that is none before the first poll.
     """
 
     def __init__(
-        self,
-        settings: KafkaSettings,
-        names: Names,
-        clock: Clock,
-        group: str | None,
-        datasets: Sequence[str],
-        *,
-        whole: bool = False,
+        self, settings: KafkaSettings, names: Names, clock: Clock, group: str | None, datasets: Sequence[str]
     ) -> None:
         self._settings, self._names, self._clock = settings, names, clock
         self._group = None if group is None else names.group(group)
-        self._shared = group is not None and not whole
         self._pattern = names.pattern(datasets)
         self._consumer: Any = None
-        self._keeper: Any = None  # a second client, which commits for a whole reader's group without joining it
         self._next: dict[TopicPartition, int] = {}
         self._sought: dict[TopicPartition, int] = {}
         self._begun: dict[TopicPartition, int] = {}
@@ -125,15 +116,13 @@ class KafkaReader:
         return [_record(tp, message) for message in messages]
 
     def _begin(self, consumer: Any, places: Iterable[Any]) -> None:
-        """Where reading of new partitions begins: where it was told to, where it was, where it committed, else at the
-        oldest record. That place is committed, so that what is deleted from now on unread shows as a gap."""
+        """Where reading of partitions without a committed offset begins: where it was told to, else where it was, else
+        at the oldest record. A group commits that place, so that what is deleted unread from now on shows as a gap."""
         places = list(places)
         oldest = consumer.beginning_offsets(places, timeout_ms=_ASK_MS)
-        kept = {} if self._shared or self._group is None else self._committed()
         for place in places:
             tp = self._names.ours(place.topic, place.partition)
-            own = {} if self._shared else self._next
-            at = self._sought.pop(tp, own.get(tp, kept.get(tp)))
+            at = self._sought.pop(tp, self._next.get(tp) if self._group is None else None)
             if at is None:
                 at = self._begun[tp] = oldest[place]
             consumer.seek(place, at)
@@ -217,7 +206,7 @@ class KafkaReader:
         if wanted:
             offsets = {self._place(tp): OffsetAndMetadata(at, "", -1) for tp, at in wanted.items()}
             with reachable("commit", self._settings):
-                (consumer if self._shared else self._offsets()).commit(offsets, timeout_ms=_ASK_MS)
+                consumer.commit(offsets, timeout_ms=_ASK_MS)
         self._begun.clear()
 
     def committed(self) -> Mapping[TopicPartition, int]:
@@ -238,69 +227,64 @@ class KafkaReader:
         return {self._names.ours(p.topic, p.partition): kept[p].offset for p in kept if kept[p].offset >= 0}
 
     def assigned(self) -> set[TopicPartition]:
-        """See Reader.assigned. Grows and shrinks only in `poll`."""
-        if self._consumer is None:
+        """See Reader.assigned. Raises Unavailable if it has to connect for this and can't."""
+        if self._consumer is None and self._group is not None:
             return set()
-        return {self._names.ours(place.topic, place.partition) for place in self._consumer.assignment()}
+        return {self._names.ours(place.topic, place.partition) for place in self._connected().assignment()}
 
     def lag(self) -> dict[TopicPartition, int]:
         """See Reader.lag: in records. Asks the brokers; raises Unavailable."""
+        from kafka.errors import NoOffsetForPartitionError
+
         consumer = self._connected()
-        places = list(consumer.assignment())
+        places = {self._names.ours(place.topic, place.partition): place for place in consumer.assignment()}
         if not places:
             return {}
         with reachable("ask for the ends", self._settings):
-            ends = consumer.end_offsets(places, timeout_ms=_ASK_MS)
-            found: dict[TopicPartition, int] = {}
-            for place in places:
-                tp = self._names.ours(place.topic, place.partition)
-                at = self._next.get(tp)
-                if at is None:
-                    at = consumer.position(place, timeout_ms=_ASK_MS)
-                found[tp] = max(0, ends[place] - (at or 0))
-            return found
+            ends = consumer.end_offsets(list(places.values()), timeout_ms=_ASK_MS)
+            for tp, place in places.items():
+                if tp not in self._next:
+                    try:
+                        self._next[tp] = consumer.position(place, timeout_ms=_ASK_MS)
+                    except NoOffsetForPartitionError as error:
+                        self._begin(consumer, error.args[0])
+        return {tp: max(0, ends[place] - self._next[tp]) for tp, place in places.items()}
 
     def close(self) -> None:
         """See Reader.close."""
         self._closed = True
-        for client in (self._consumer, self._keeper):
-            if client is not None:
-                client.close(autocommit=False, timeout_ms=_ASK_MS)
-        self._consumer = self._keeper = None
-
-    # --- clients -----------------------------------------------------------------------------------------------------
+        if self._consumer is not None:
+            self._consumer.close(autocommit=False, timeout_ms=_ASK_MS)
+            self._consumer = None
 
     def _connected(self) -> Any:
         if self._closed:
             raise Unavailable("the reader is closed")
         if self._consumer is None:
-            from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-
-            consumer = self._client(
-                group_id=self._group if self._shared else None,
-                partition_assignment_strategy=[CooperativeStickyAssignor],
-                metadata_max_age_ms=_NEW_TOPICS_MS,
-            )
-            consumer.subscribe(pattern=self._pattern)
+            with reachable("connect", self._settings):
+                consumer = self._new_consumer()
+                try:
+                    consumer.subscribe(pattern=self._pattern)
+                    if self._group is None:  # then what there is to read is known as soon as the topics are
+                        news = consumer._cluster.request_update()
+                        consumer._net.run(consumer._manager.wait_for, news, _ASK_MS)
+                except BaseException:
+                    consumer.close(autocommit=False, timeout_ms=0)
+                    raise
             self._consumer = consumer
         return self._consumer
 
-    def _offsets(self) -> Any:
-        if self._keeper is None:
-            self._keeper = self._client(group_id=self._group)
-        return self._keeper
-
-    def _client(self, **options: Any) -> Any:
+    def _new_consumer(self) -> Any:
         from kafka import KafkaConsumer
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-        with reachable("connect", self._settings):
-            return KafkaConsumer(
-                auto_offset_reset="none", enable_auto_commit=False, allow_auto_create_topics=False,
-                session_timeout_ms=10_000, heartbeat_interval_ms=1_000, request_timeout_ms=5_000, fetch_max_wait_ms=250,
-                metrics_enabled=False,
-                fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=MAX_RECORD_BYTES // 4,
-                **options, **client_options(self._settings),
-            )  # fmt: skip
+        return KafkaConsumer(
+            group_id=self._group, partition_assignment_strategy=[CooperativeStickyAssignor],
+            metadata_max_age_ms=_NEW_TOPICS_MS, auto_offset_reset="none", enable_auto_commit=False,
+            session_timeout_ms=10_000, heartbeat_interval_ms=1_000, request_timeout_ms=5_000, fetch_max_wait_ms=250,
+            fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=MAX_RECORD_BYTES // 4,
+            allow_auto_create_topics=False, metrics_enabled=False, **client_options(self._settings),
+        )  # fmt: skip
 
     def _place(self, tp: TopicPartition) -> Any:
         from kafka.structs import TopicPartition as Place
