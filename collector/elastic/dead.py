@@ -1,7 +1,7 @@
 """Dead letters in Elasticsearch: what could not be stored, with its reason, its source and its original bytes.
 
-They are durable before anybody says that an event is dead. Their ids are made from what they hold, so that one that is
-written twice is there once.
+They are durable before anybody says that an event is dead. Their ids say what they hold, so that one that is written
+twice is there once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 
+from collector.ledger import IntervalSet
 from collector.ports import DeadLetter
 from collector.settings import ElasticSettings
+from shippers.batch import Header
 from shippers.errors import Unavailable
 
 from . import names
@@ -28,20 +30,34 @@ class ElasticDeadLetters:
     def __init__(self, client: ElasticClient, settings: ElasticSettings) -> None:
         self._client, self._prefix = client, settings.prefix
 
-    def keep(self, letters: Sequence[tuple[str, DeadLetter]]) -> None:
-        """Store letters, each with the day that its batch claims; durable on return. Raises Unavailable, then write
-        all again."""
+    def keep(self, letters: Sequence[tuple[str, str, DeadLetter]]) -> list[bool]:
+        """Store letters, each with the day that its batch claims and its id; durable on return.
+
+        For each whether it is new; False: it was kept before. Raises Unavailable: then write all again.
+        """
+        fresh: list[bool] = []
         lines: list[bytes] = []
         size = 0
-        for day, letter in letters:
-            action = {"create": {"_index": _index(self._prefix, day), "_id": id_of(letter)}}
+        for day, id_, letter in letters:
+            action = {"create": {"_index": _index(self._prefix, day), "_id": id_}}
             lines.append(json.dumps(action).encode() + b"\n" + json.dumps(_to_doc(letter)).encode() + b"\n")
             size += len(lines[-1])
             if size > _REQUEST_BYTES:
-                self._send(lines)
+                fresh += self._send(lines)
                 lines, size = [], 0
-        if lines:
-            self._send(lines)
+        return fresh + self._send(lines) if lines else fresh
+
+    def accounted(self, header: Header, index: str) -> IntervalSet:
+        """Which numbers of a batch are stored in `index` or are dead letters by themselves. Raises Unavailable."""
+        ids = [f"{header.stream}:{number}" for number in range(header.first, header.last + 1)]
+        found = IntervalSet()
+        for place in (index, _index(self._prefix, header.day)):
+            docs = self._client.ask("POST", f"/{quoted(place)}/_mget?_source=false", {"ids": ids}, allow=(404,))
+            for doc in docs.get("docs", ()):
+                if doc.get("found"):
+                    number = int(doc["_id"].rpartition(":")[2])
+                    found.add(number, number)
+        return found
 
     def __iter__(self) -> Iterator[tuple[str, DeadLetter]]:
         """Every letter with its id, the oldest first. Raises Unavailable."""
@@ -65,22 +81,17 @@ class ElasticDeadLetters:
         for hit in hits:
             self._client.ask("DELETE", f"/{quoted(hit['_index'])}/_doc/{quoted(hit['_id'])}", allow=(404,))
 
-    def _send(self, lines: list[bytes]) -> None:
+    def _send(self, lines: list[bytes]) -> list[bool]:
         answer = self._client.send("POST", f"/_bulk?{FILTER}", b"".join(lines), NDJSON)
         if answer.status != 200:
-            error = self._client.error_of(answer)
-            raise Unavailable(f"dead letters can't be kept: {error}") from None
-        for item in read(answer.body, len(lines)) or ():
+            raise Unavailable(f"dead letters can't be kept: {self._client.error_of(answer)}")
+        items = read(answer.body, len(lines))
+        if items is None:
+            return [True] * len(lines)
+        for item in items:
             if item.fate not in (Fate.STORED, Fate.DUPLICATE):
                 raise Unavailable(f"a dead letter can't be kept: {item.why}")
-
-
-def id_of(letter: DeadLetter) -> str:
-    """The same for the same thing, however often it is read."""
-    if not letter.stream:
-        return letter.source
-    numbers = str(letter.first) if letter.count == 1 else f"{letter.first}+{letter.count}"
-    return f"{letter.stream}:{numbers}"
+        return [item.fate is Fate.STORED for item in items]
 
 
 def _index(prefix: str, day: str) -> str:
@@ -89,7 +100,7 @@ def _index(prefix: str, day: str) -> str:
 
 def _to_doc(letter: DeadLetter) -> dict[str, object]:
     return {
-        "at": round(letter.at * 1000),
+        "at": letter.at,
         "stream": letter.stream,
         "first": letter.first,
         "count": letter.count,
@@ -110,5 +121,5 @@ def _from_doc(doc: dict[str, object]) -> DeadLetter:
         first=int(str(doc["first"])),
         count=int(str(doc["count"])),
         original=base64.b64decode(str(doc["original"])),
-        at=int(str(doc["at"])) / 1000,
+        at=float(str(doc["at"])),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from collector import dead_letters
+from collector.ledger import Interval
 from collector.ports import DeadLetter, Outcome, Record
 from shippers.batch import Header
 
@@ -15,7 +18,8 @@ from .bulk import splice, splice_some
 class Job:
     """A record, opened as far as needed. `pending` holds the positions of lines that aren't settled yet.
 
-    `letters` are its events that are to become dead letters; they count as dead only once those are kept.
+    `letters` (by id) are its events that are to become dead letters; they count as dead only once those are kept.
+    `unproven` marks a void batch of which it isn't known yet whether some of its events are here all the same.
     """
 
     record: Record
@@ -26,13 +30,8 @@ class Job:
     stored: int = 0
     duplicate: int = 0
     dead: int = 0
-    letters: list[DeadLetter] = field(default_factory=list)
-
-    @property
-    def source(self) -> str:
-        """Where it was read."""
-        tp = self.record.tp
-        return f"{tp.topic}/{tp.partition}/{self.record.offset}"
+    letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    unproven: bool = False
 
     @property
     def day(self) -> str:
@@ -42,7 +41,7 @@ class Job:
     @property
     def settled(self) -> bool:
         """Every event is stored, was there, or is kept as a dead letter."""
-        return not self.pending and not self.letters
+        return not self.pending and not self.letters and not self.unproven
 
     def outcome(self) -> Outcome:
         """What the caller is told."""
@@ -57,39 +56,43 @@ class Job:
             return splice(self.header.stream, self.header.first, self.lines)
         return splice_some(self.header.stream, self.header.first, self.lines, positions)
 
-    def bury(self, position: int, reason: str, at: float) -> None:
+    def bury(self, position: int, reason: str) -> None:
         """Make a dead letter of one line."""
         assert self.header is not None
-        self.letters.append(self._letter(self.header.first + position, 1, reason, self.lines[position], at))
+        number, line = self.header.first + position, self.lines[position]
+        letter = dead_letters.of_line(self.record, self.header, number, line, reason, self.record.appended_at)
+        self.letters.append((f"{letter.stream}:{number}", letter))
 
-    def bury_whole(self, reason: str, at: float) -> None:
-        """Make one dead letter of all of it."""
-        header = self.header
-        first, count = (header.first, header.count) if header is not None else (0, 1)
-        self.letters.append(self._letter(first, count, reason, self.record.body, at))
+    def bury_broken(self, reason: str) -> None:
+        """Make one dead letter of a batch that breaks the contract. Its numbers stay open: a sound copy may come."""
+        letter = dead_letters.of_batch(self.record, self.header, reason, self.record.appended_at)
+        self.letters.append((letter.source, letter))
         self.pending = ()
 
-    def buried(self) -> None:
-        """Its letters are kept."""
-        self.dead += sum(letter.count for letter in self.letters)
-        self.letters = []
-
-    def _letter(self, first: int, count: int, reason: str, original: bytes, at: float) -> DeadLetter:
+    def bury_late(self, reason: str) -> None:
+        """Make one dead letter of a sound batch that comes too late."""
         header = self.header
-        if header is None:
-            original = self.record.header + b"\n" + original
-        return DeadLetter(
-            stream=header.stream if header else "",
-            first=first,
-            count=count,
-            region=header.region if header else "",
-            service=header.service if header else "",
-            dataset=header.dataset if header else "",
-            reason=reason,
-            source=self.source,
-            original=original,
-            at=at,
-        )
+        assert header is not None
+        letter = dead_letters.of_batch(self.record, header, "", self.record.appended_at)
+        letter = dataclasses.replace(letter, reason=reason)
+        self.letters.append((f"{header.stream}:{header.first}+{header.count}", letter))
+        self.pending = ()
+
+    def bury_void(self, numbers: Interval) -> None:
+        """Keep the numbers of a void batch; those that aren't in `numbers` are accounted for already."""
+        header = self.header
+        assert header is not None
+        letter = dead_letters.of_void(self.record, header, numbers, self.record.appended_at)
+        self.letters.append((f"{header.stream}:{letter.first}+{letter.count}", letter))
+
+    def buried(self, fresh: Sequence[bool]) -> None:
+        """Its letters are kept; those that aren't `fresh` were there before."""
+        for (_, letter), new in zip(self.letters, fresh, strict=True):
+            if new:
+                self.dead += letter.count
+            else:
+                self.duplicate += letter.count
+        self.letters = []
 
 
 @dataclass(frozen=True, slots=True)

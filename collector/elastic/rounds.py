@@ -87,7 +87,7 @@ class Rounds:
         if request.count > 1:
             return request.halves()
         job, (position,) = request.parts[0]
-        _settle_one(job, position, Item(Fate.DEAD, str(self._client.error_of(answer))), self._clock.time())
+        _settle_one(job, position, Item(Fate.DEAD, str(self._client.error_of(answer))))
         job.pending = [left for left in job.pending if left != position]
         return ()
 
@@ -100,11 +100,11 @@ class Rounds:
             return
         fates = {item.fate for item in items}
         self.pace = self.pace.turned_away() if Fate.LATER in fates else self.pace.went_well(size, took_s)
-        at, now = 0, self._clock.time()
+        at = 0
         for job, positions in request.parts:
             part = dict(zip(positions, items[at : at + len(positions)], strict=True))
             at += len(positions)
-            settled = {position for position, item in part.items() if _settle_one(job, position, item, now)}
+            settled = {position for position, item in part.items() if _settle_one(job, position, item)}
             job.pending = [position for position in job.pending if position not in settled]
         for item in items:
             if item.fate is Fate.NO_INDEX:
@@ -134,14 +134,14 @@ def requests(jobs: Sequence[Job], size_bytes: int) -> list[Request]:
     return found
 
 
-def _settle_one(job: Job, position: int, item: Item, now: float) -> bool:
+def _settle_one(job: Job, position: int, item: Item) -> bool:
     """Count one event's fate. False if it stays pending."""
     if item.fate is Fate.STORED:
         job.stored += 1
     elif item.fate is Fate.DUPLICATE:
         job.duplicate += 1
     elif item.fate is Fate.DEAD:
-        job.bury(position, item.why, now)
+        job.bury(position, item.why)
     else:
         return False
     return True

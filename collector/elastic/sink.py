@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from collector.ledger import IntervalSet
 from collector.ports import Outcome, Record, State, TopicPartition
 from collector.settings import ElasticSettings
 from shippers.batch import Header
 from shippers.clock import Clock
 from shippers.errors import BadBatch, LastbeatError
 
-from . import bulk, template
+from . import bulk, names, template
 from .client import Denied, ElasticClient, ElasticError, quoted
 from .days import DeletedDays
 from .dead import ElasticDeadLetters
@@ -30,6 +32,7 @@ log = logging.getLogger("lastbeat.elastic")
 
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
 _INDEX_WAIT_S = 5.0
+_PROVABLE = 10_000
 
 
 class ElasticSink:
@@ -97,24 +100,25 @@ class ElasticSink:
         if known is not None:
             return known
         try:
-            header = Header.decode(record.header)
+            job = Job(record, Header.decode(record.header))
         except BadBatch as error:
             job = Job(record, None)
-            job.bury_whole(f"{error.code}: {error}", self._clock.time())
+            job.bury_broken(f"{error.code}: {error}")
             return job
-        job = Job(record, header)
-        if header.void is not None:
-            job.bury_whole(f"void: {header.void}", self._clock.time())
+        assert job.header is not None
+        if job.header.void is not None:
+            job.unproven = True
             return job
         try:
-            job.lines = bulk.lines_of(header, record.body)
+            job.lines = bulk.lines_of(job.header, record.body)
         except BadBatch as error:
-            job.bury_whole(f"{error.code}: {error}", self._clock.time())
+            job.bury_broken(f"{error.code}: {error}")
             return job
-        job.pending = range(header.count)
-        if untimed := bulk.untimed(job.lines) if not bulk.all_timed(header, record.body) else ():
+        job.pending = range(job.header.count)
+        if not bulk.all_timed(job.header, record.body):
+            untimed = bulk.untimed(job.lines)
             for position in untimed:
-                job.bury(position, bulk.NO_TIME, self._clock.time())
+                job.bury(position, bulk.NO_TIME)
             job.pending = [position for position in job.pending if position not in set(untimed)]
         return job
 
@@ -129,6 +133,9 @@ class ElasticSink:
                 self._place(jobs)
                 ready = [job for job in jobs if job.pending and job.index not in self._blocked]
                 error = self._send(ready)
+                for job in jobs:
+                    if job.unproven:
+                        self._prove(job)
                 self._bury(jobs)
             except LastbeatError as raised:
                 error = raised
@@ -161,11 +168,22 @@ class ElasticSink:
     def _age(self, job: Job) -> None:
         reason = "aged: its day is deleted"
         if len(job.pending) == len(job.lines):
-            job.bury_whole(reason, self._clock.time())
+            job.bury_late(reason)
             return
         for position in job.pending:
-            job.bury(position, reason, self._clock.time())
+            job.bury(position, reason)
         job.pending = ()
+
+    def _prove(self, job: Job) -> None:
+        """A void batch takes nothing back: of its numbers, those that are here count as what they are."""
+        header = job.header
+        assert header is not None
+        index = names.index_of(self._settings.prefix, header)
+        present = self._dead.accounted(header, index) if header.count <= _PROVABLE else IntervalSet()
+        for numbers in present.missing(header.first, header.last):
+            job.bury_void(numbers)
+        job.duplicate += len(present)
+        job.unproven = False
 
     def _send(self, jobs: Sequence[Job]) -> LastbeatError | None:
         report = self._rounds.run(jobs)
@@ -176,11 +194,11 @@ class ElasticSink:
         return report.error
 
     def _bury(self, jobs: Sequence[Job]) -> None:
-        with_letters = [job for job in jobs if job.letters]
-        if with_letters:
-            self._dead.keep([(job.day, letter) for job in with_letters for letter in job.letters])
-            for job in with_letters:
-                job.buried()
+        letters = [(job.day, *letter) for job in jobs for letter in job.letters]
+        fresh = iter(self._dead.keep(letters) if letters else ())
+        for job in jobs:
+            if job.letters:
+                job.buried(list(islice(fresh, len(job.letters))))
 
     def _block(self, index: str, why: str) -> None:
         log.error("index %s takes no events, its batches wait (others go on): %s", index, why)

@@ -25,7 +25,7 @@ _WHOLE = {"type": "long", "ignore_malformed": True}
 _NUMBER = {"type": "double", "ignore_malformed": True}
 
 _EVENT: dict[str, Any] = {
-    "@timestamp": {"type": "date_nanos"},
+    "@timestamp": {"type": "date_nanos", "format": "strict_date_optional_time_nanos"},
     "message": _WORDS,
     "log": {"level": _TEXT, "logger": _TEXT},
     "event": {
@@ -115,7 +115,7 @@ def dead_template(settings: ElasticSettings) -> dict[str, Any]:
             "mappings": {
                 "dynamic": False,
                 "properties": {
-                    "at": {"type": "date", "format": "epoch_millis"},
+                    "at": {"type": "double"},
                     "first": {"type": "long"},
                     "count": {"type": "long"},
                     **{name: dict(_TEXT) for name in text},
