@@ -7,6 +7,9 @@ the void batch, whose events were given up before they came here, for the reason
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
 from shippers.batch import Header
 
 from .ledger import Interval
@@ -59,3 +62,25 @@ def count_lines(record: Record) -> int:
 def source_of(record: Record) -> str:
     """Where a record was read: `topic/partition/offset`."""
     return f"{record.tp.topic}/{record.tp.partition}/{record.offset}"
+
+
+def why_unreadable(line: bytes) -> str:
+    """In words, why a line can't be an event; '' if it can: a JSON object with a `@timestamp` that is a time."""
+    try:
+        event = json.loads(line)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason} at byte {error.start + 1}"
+    except json.JSONDecodeError as error:
+        return f"not JSON: {error.msg} at character {error.pos + 1}"
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"
+    if not isinstance(event, dict):
+        return "not a JSON object"
+    if "@timestamp" not in event:
+        return "no @timestamp"
+    at = event["@timestamp"]
+    try:
+        datetime.fromisoformat(at)
+    except (TypeError, ValueError):
+        return f"@timestamp {str(at)[:64]!r} is not a time"
+    return ""

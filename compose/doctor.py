@@ -30,7 +30,7 @@ from .check import Check, Grade
 from .settings import Settings
 
 _BEHIND_BYTES = 64 * 1024**2
-_CANARY_WITHIN_S = 5.0
+_ROWS_AGE_S = 5.0  # the watch writes what it sees every few seconds only
 _SKEW_S, _WILD_SKEW_S = 2.0, 60.0
 _HOUR_S = 3600.0
 
@@ -39,11 +39,14 @@ def run(settings: Settings) -> int:
     """Print all checks. Returns the exit code: 1 if any is bad."""
     found = checks(settings, SystemClock())
     table = Table(box=None, header_style="bright_black", pad_edge=False)
-    for column in ("", "Check", "Found", "What to do"):
+    for column in ("", "Check", "Found, and what to do"):
         table.add_column(column)
     for check in found:
         sign, style = _SIGNS[check.grade]
-        table.add_row(Text(sign, style), check.name, Text(check.words), Text(check.todo))
+        words = Text(check.words)
+        if check.todo:
+            words.append(f"\n→ {check.todo}", "bold")
+        table.add_row(Text(sign, style), check.name, words)
     Console(highlight=False).print(table)
     return int(any(check.grade is Grade.BAD for check in found))
 
@@ -55,17 +58,19 @@ def checks(settings: Settings, clock: Clock) -> list[Check]:
     """Everything there is to say about this installation, in the order in which to mend it."""
     running = _running(settings)
     here = running or settings
+    door = gateway(here, clock, running is not None)
+    alive = running is not None or door[0].grade is Grade.GOOD
     return [
         machine.python(),
         machine.libraries(),
         machine.binding(settings),
         machine.folder(settings),
         machine.disk(settings),
-        *gateway(here, clock, running is not None),
+        *door,
         boards(here),
         indexer(here, clock),
         store(here, clock),
-        *state(here, clock),
+        *state(here, clock, alive),
         notifiers(settings),
     ]
 
@@ -177,7 +182,7 @@ def store(settings: Settings, clock: Clock) -> Check:
     return Check("Store", Grade.GOOD, f"{events:,} events in the last hour")
 
 
-def state(settings: Settings, clock: Clock) -> list[Check]:
+def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
     """What does the watch see, how is the fleet, and did every notice go out?"""
     from .wiring import open_state
 
@@ -198,11 +203,11 @@ def state(settings: Settings, clock: Clock) -> list[Check]:
         for notice in incident.notices
         if notice.delivered_at is None and notice.error
     ]
-    return [watch(settings, fleet, clock.time()), services(fleet, clock.time()), notices(stuck)]
+    return [watch(settings, fleet, clock.time(), alive), services(fleet, clock.time()), notices(stuck)]
 
 
-def watch(settings: Settings, fleet: Fleet, now: float) -> Check:
-    """Does the watch see, on every path?"""
+def watch(settings: Settings, fleet: Fleet, now: float, alive: bool) -> Check:
+    """Does the watch see, on every path? `alive`: something of the platform runs, so it should."""
     log = f"see {settings.run_path / 'watch.log'}"
     if not fleet.sights:
         return Check("Watch", Grade.WARN, "has seen no canary yet", f"is a gateway running? else {log}")
@@ -210,9 +215,11 @@ def watch(settings: Settings, fleet: Fleet, now: float) -> Check:
     age = now - oldest.last_canary_at
     words = f"last canary of {oldest.region} through {oldest.ingress} {duration(age)} ago"
     blind = [f"{sight.region} through {sight.ingress}" for sight in fleet.sights if sight.blind]
+    if not alive and age > _ROWS_AGE_S:
+        return Check("Watch", Grade.WARN, f"not running; {words}", "start it with `lastbeat up`")
     if blind:
         return Check("Watch", Grade.BAD, f"blind for {', '.join(blind)}; {words}", f"is that gateway running? {log}")
-    if age > _CANARY_WITHIN_S:
+    if age > settings.alerts.blind_after_s + _ROWS_AGE_S:
         return Check("Watch", Grade.BAD, words, f"are watch and gateway running? {log}")
     return Check("Watch", Grade.GOOD, f"sees {count(len(fleet.sights), 'path')}; {words}")
 

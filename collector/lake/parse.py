@@ -6,12 +6,12 @@ the reason; they never cost a neighbour. Nothing here is written anywhere.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -32,9 +32,14 @@ class Parsed:
 
 
 def connect(memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory, bounded, for times in UTC, that never reaches for the network."""
+    """A DuckDB in memory, for times in UTC, that never reaches for the network. Beyond `memory_mb` it sorts on disk."""
     con = duckdb.connect(
-        config={"memory_limit": f"{memory_mb}MB", "threads": threads, "autoinstall_known_extensions": False}
+        config={
+            "memory_limit": f"{memory_mb}MB",
+            "threads": threads,
+            "autoinstall_known_extensions": False,
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"lastbeat-duckdb-{os.getpid()}"),
+        }
     )
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     return con
@@ -89,20 +94,3 @@ def _as_file(parts: Sequence[bytes]) -> Iterator[str]:
         file.writelines(parts)
         file.flush()
         yield file.name
-
-
-def why_bad(line: bytes) -> str:
-    """In words, why a line could not be stored."""
-    try:
-        event = json.loads(line)
-    except UnicodeDecodeError as error:
-        return f"not UTF-8: {error.reason} at byte {error.start}"
-    except json.JSONDecodeError as error:
-        return f"not JSON: {error.msg} at character {error.pos + 1}"
-    except (ValueError, RecursionError) as error:
-        return f"not JSON: {error}"
-    if not isinstance(event, dict):
-        return "not a JSON object"
-    if "@timestamp" not in event:
-        return "no @timestamp"
-    return f"@timestamp {str(event['@timestamp'])[:64]!r} is not a time"

@@ -16,7 +16,7 @@ from collector import dead_letters
 from collector.ports import DeadLetter
 from shippers.batch import Header
 
-from .parse import parse, why_bad
+from .parse import parse
 from .plan import Planned
 from .schema import DEAD_LETTERS, EVENTS
 
@@ -92,8 +92,12 @@ def _dead_lines(
             plan, header = plans[i], _header(plans[i])
             within = position - int(starts[i])
             line = lines.setdefault(i, plan.record.body.split(b"\n"))[within]
-            dead[i].append(dead_letters.of_line(plan.record, header, header.first + within, line, why_bad(line), now))
+            dead[i].append(dead_letters.of_line(plan.record, header, header.first + within, line, _why(line), now))
     return tuple(map(tuple, dead))
+
+
+def _why(line: bytes) -> str:
+    return dead_letters.why_unreadable(line) or "DuckDB could not read it as an event"
 
 
 def rows_of_dead(letters: Sequence[DeadLetter]) -> pa.Table:

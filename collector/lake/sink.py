@@ -103,6 +103,13 @@ class LakeSink:
             self._tables[name] = LakeTable(self.path / name, name)
         return self._tables[name]
 
+    def refreshed(self, name: str) -> LakeTable:
+        """The table `name` as it is now, whoever changed it. Only with the lock held."""
+        table = self.table(name)
+        if table.refresh():
+            self._ledgers.clear()  # what it knows goes with the snapshot it was read from
+        return table
+
     def forget(self) -> None:
         """Throw away everything that was read, so that it is read again. Only with the lock held."""
         self._tables.clear()

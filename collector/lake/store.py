@@ -23,7 +23,7 @@ from shippers.errors import Unavailable
 from .arrivals import Cursor, behind, moved, numbered
 from .files import read_files
 from .parse import connect
-from .questions import BUCKET, COLUMNS, WHOLE, Condition, add_ids, condition_of, event_of, span_us, split_by, step_of
+from .questions import BUCKET, COLUMNS, PLACE, WHOLE, Condition, add_ids, condition_of, event_of, span_us, split_by, step_of
 from .view import NOTHING, View, Viewer
 
 MAX_CORRELATED = 10_000
@@ -101,11 +101,10 @@ class LakeStore:
             at_us, stream, sequence = _decode(page.before)
             at = f"make_timestamptz({at_us})"
             condition.add(f'"at" < {at} OR ("at" = {at} AND (stream, sequence) < (?, ?))', stream, sequence)
-        newest = f'SELECT {WHOLE} FROM events ORDER BY "at" DESC, stream DESC, sequence DESC LIMIT {page.limit + 1:d}'
+        newest = f'SELECT {PLACE} FROM events ORDER BY "at" DESC, stream DESC, sequence DESC LIMIT {page.limit + 1:d}'
         found = self._ask(where, newest, condition=condition)
-        events = tuple(event_of(row) for row in found[: page.limit])
-        more = len(found) > page.limit and events
-        return Hits(events, _encode(found[page.limit - 1]) if more else None)
+        events = self._whole(where, found[: page.limit])
+        return Hits(events[::-1], _encode(found[page.limit - 1]) if len(found) > page.limit > 0 else None)
 
     def tail(self, where: Where, after: str | None = None, limit: int = 500) -> Tail:
         """See Store.tail. What is at hand answers; a cursor from before that is read from the journal again."""
@@ -136,8 +135,8 @@ class LakeStore:
         where = Where(start, end, datasets=())
         condition = condition_of(where)
         add_ids(condition, (id,))
-        oldest = f'SELECT {WHOLE} FROM events ORDER BY "at", stream, sequence LIMIT {MAX_CORRELATED}'
-        return tuple(map(event_of, self._ask(where, oldest, condition=condition)))
+        oldest = f'SELECT {PLACE} FROM events ORDER BY "at", stream, sequence LIMIT {MAX_CORRELATED}'
+        return self._whole(where, self._ask(where, oldest, condition=condition))
 
     def fields(self, where: Where) -> list[Field]:
         """See Store.fields."""
@@ -156,6 +155,20 @@ class LakeStore:
         """Let go of the journal and the memory."""
         self._viewer.close()
         self._con.close()
+
+    def _whole(self, where: Where, places: Rows) -> tuple[Event, ...]:
+        """The events at these places, oldest first. They are looked for by what a question needs, and only then read
+        whole: most of an event's bytes are in columns that nobody asked about."""
+        if not places:
+            return ()
+        times = sorted({at_us for at_us, _, _ in places})
+        narrow = Where(times[0] / 1_000_000, (times[-1] + 1) / 1_000_000, where.regions, datasets=where.datasets)
+        condition = Condition()
+        condition.add(f'"at" IN ({", ".join(f"make_timestamptz({at_us})" for at_us in times)})')
+        wanted = {(stream, sequence) for _, stream, sequence in places}
+        oldest = f'SELECT {WHOLE} FROM events ORDER BY "at", stream, sequence'
+        events = map(event_of, self._ask(narrow, oldest, condition=condition))
+        return tuple(event for event in events if (event.stream, event.sequence) in wanted)
 
     def _ask(self, where: Where, question: str, values: Sequence[Any] = (), condition: Condition | None = None) -> Rows:
         """Answer a question over `events`: the rows for `where`, of one snapshot and the journal's tail behind it."""

@@ -52,10 +52,12 @@ class LakeTable:
         self._known: set[TopicPartition] | None = None
         self._positions: dict[TopicPartition, int | None] = {}
 
-    def refresh(self) -> None:
-        """See what others committed."""
+    def refresh(self) -> bool:
+        """See what others committed; says whether they did."""
+        before = self._delta.version()
         self._delta.update_incremental()
         self._positions.clear()
+        return bool(self._delta.version() != before)
 
     def files(self) -> list[DataFile]:
         """The files of this snapshot."""

@@ -11,7 +11,7 @@ import threading
 from random import Random
 
 STEP_S = 0.8
-LASTS_S = 10 * STEP_S
+LASTS_S = 11 * STEP_S
 _LIMIT_MB = 512
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from alerts.fleet import InstanceRow
 from alerts.incidents import Incident, read_incidents
 from collector.ports import Event, Page, State, Store, Where
+from compose.backlog import backlog
+from compose.settings import Settings
+from shippers.clock import Clock
 
 from .topology import VICTIM, Instance
 
@@ -36,6 +39,12 @@ def beats_of(store: Store, start: float, now: float) -> dict[str, tuple[int, int
         if hits.next is None:
             return {stream: (len(seen), max(seen)) for stream, seen in numbers.items()}
         page = Page(_PAGE, hits.next)
+
+
+def behind_of(settings: Settings, clock: Clock) -> int:
+    """How many bytes of events the lake has still to read from the journal; canaries, which never end, left out."""
+    behind = backlog(settings, clock, "lake") or {}
+    return sum(size for topic, size in behind.items() if not topic.endswith(".heartbeat"))
 
 
 def dropped_of(instances: Iterable[InstanceRow]) -> dict[str, int]:

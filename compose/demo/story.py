@@ -19,7 +19,7 @@ from shippers.clock import Clock
 from shippers.transports.http import HttpTransport
 
 from .ailment import LASTS_S
-from .evidence import Death, beats_of, death_of, dropped_of, incidents_of, stored_of
+from .evidence import Death, beats_of, behind_of, death_of, dropped_of, incidents_of, stored_of
 from .figures import DEADLINE_S, Check, Figures
 from .fill import fill
 from .history import DAY_S, History
@@ -62,13 +62,16 @@ class Demo:
 
     def _show(self, phase: str) -> None:
         fleet, now = read_fleet(self.state), self.clock.time()
+        stored = sum(
+            stored_of(self.store, self.live_since, now).values()
+        )  # before what was emitted: it never exceeds it
         view = View(
             now=now,
             phase=phase,
             boards_url=self.settings.boards_url,
             orders=self.shop.orders(),
             emitted=sum(self.shop.emitted().values()),
-            stored=sum(stored_of(self.store, self.live_since, now).values()),
+            stored=stored,
             dropped=sum(dropped_of(fleet.instances).values()),
             services=fleet.services,
         )
@@ -105,8 +108,11 @@ def _fill_history(demo: Demo) -> None:
         fill(history, began, transport, clock, sent)
         fill(history, clock.time(), transport, clock, sent)  # the time that this took is past by now, too
     demo.history = dict(history.emitted)
-    told = f"{sum(demo.history.values()):,} events in {clock.time() - began:.1f} s"
-    demo.screen.say(f"✔ 24 h of history through the gateway · {told}")
+    took, sent_now = clock.time() - began, sum(demo.history.values())
+    stored = sum(stored_of(demo.store, began - DAY_S, clock.time()).values())
+    demo.screen.say(
+        f"✔ 24 h of history through the gateway in {took:.1f} s · {sent_now:,} events sent, {stored:,} stored"
+    )
 
 
 def _start_shop(demo: Demo) -> None:
@@ -176,6 +182,7 @@ def _figures(demo: Demo, death: Death) -> Figures:
         stored=stored_of(demo.store, now - DAY_S - 3_600.0, now),
         dropped=dropped_of(read_fleet(demo.state).instances),
         beats=beats_of(demo.store, demo.live_since, now),
+        behind_bytes=behind_of(demo.settings, demo.clock),
         dead=dead,
         living=living,
         last_beat_at=death.last_beat_at,

@@ -31,6 +31,7 @@ GOOD = Figures(
     stored={"a": 100, "b": 48, "w": 27},
     dropped={"b": 2},
     beats={"x.heartbeat": (9, 9), "y.heartbeat": (12, 12)},
+    behind_bytes=0,
     dead=(incident(),),
     living=(),
     last_beat_at=100.0,

@@ -219,12 +219,18 @@ def sight(*, blind: bool = False, age: float = 0.5) -> Sight:
 
 
 def test_a_watch_that_sees_nothing_is_bad(settings: Settings) -> None:
-    assert doctor.watch(settings, Fleet(sights=(sight(),)), NOW).grade is Grade.GOOD
-    assert doctor.watch(settings, Fleet(), NOW).grade is Grade.WARN
+    assert doctor.watch(settings, Fleet(sights=(sight(),)), NOW, True).grade is Grade.GOOD
+    assert doctor.watch(settings, Fleet(), NOW, True).grade is Grade.WARN
     for ill in (sight(blind=True), sight(age=30.0)):
-        found = doctor.watch(settings, Fleet(sights=(sight(), ill)), NOW)
+        found = doctor.watch(settings, Fleet(sights=(sight(), ill)), NOW, True)
         assert found.grade is Grade.BAD
         assert "cn-east" in found.words
+
+
+def test_a_watch_that_was_stopped_with_all_the_rest_is_a_warning_only(settings: Settings) -> None:
+    found = doctor.watch(settings, Fleet(sights=(sight(blind=True, age=3_600.0),)), NOW, False)
+    assert found.grade is Grade.WARN
+    assert "lastbeat up" in found.todo
 
 
 def row(verdict: Verdict) -> ServiceRow:
@@ -261,9 +267,9 @@ def test_alerts_that_reach_nobody_are_a_warning(settings: Settings) -> None:
 
 
 def test_a_state_that_is_damaged_is_bad(settings: Settings) -> None:
-    assert only(doctor.state(settings, FakeClock(NOW))).grade is Grade.WARN
+    assert only(doctor.state(settings, FakeClock(NOW), True)).grade is Grade.WARN
     settings.state_path.write_bytes(b"this is no database" * 100)
-    found = only(doctor.state(settings, FakeClock(NOW)))
+    found = only(doctor.state(settings, FakeClock(NOW), True))
     assert found.grade is Grade.BAD
     assert str(settings.state_path) in found.words + found.todo
 

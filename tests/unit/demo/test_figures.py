@@ -31,10 +31,11 @@ def test_everything_holds_and_the_tail_of_the_killed_is_stated() -> None:
         ({"stored": {"a": 100, "b": 48, "w": 31}}, "killed process"),
         ({"beats": {"x.heartbeat": (8, 9)}}, "gap"),
         ({"beats": {}}, "gap"),
+        ({"behind_bytes": 1}, "lake"),
         ({"dead": ()}, "dead"),
         ({"dead": (incident(), incident())}, "dead"),
         ({"living": (incident("order"),)}, "living"),
-        ({"alert_at": 105.6}, "alert within"),
+        ({"alert_at": 106.6}, "alert within"),
         ({"alert_at": 103.9}, "alert within"),
     ],
 )

@@ -1,0 +1,109 @@
+"""ScriptedSink: a sink for tests of what feeds one. It keeps events in memory, and fails as it is told to.
+
+A fault is a value: `script` takes what the next writes shall do, one each. Without one, a write behaves as the port
+says, down to dead letters and batches that come twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from shippers.batch import Batch, Header
+from shippers.errors import BadBatch, LastbeatError
+
+from . import dead_letters
+from .ledger import StreamLedger
+from .ports import DeadLetter, Outcome, Record, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Settle all but these, which are to be written again; an index is a record's place in the write."""
+
+    indexes: Collection[int]
+
+
+Step = LastbeatError | Retry | None
+"""What one write does: raises; leaves some of its records unsettled; or, with None, just works."""
+
+
+class ScriptedSink:
+    """See the port Sink. `events` are the lines stored, by `<stream>:<number>`; `dead` are the dead letters."""
+
+    def __init__(self, *steps: Step, keeps_positions: bool = True) -> None:
+        self.events: dict[str, bytes] = {}
+        self.dead: list[DeadLetter] = []
+        self.writes: list[tuple[Record, ...]] = []
+        self.closed = False
+        self._steps: deque[Step] = deque(steps)
+        self._ledger = StreamLedger()
+        self._positions: dict[TopicPartition, int] | None = {} if keeps_positions else None
+
+    def script(self, *steps: Step) -> None:
+        """Let the next writes do these, one each."""
+        self._steps.extend(steps)
+
+    def write(self, records: Sequence[Record]) -> list[Outcome]:
+        """See Sink.write."""
+        self.writes.append(tuple(records))
+        step = self._steps.popleft() if self._steps else None
+        if isinstance(step, LastbeatError):
+            raise step
+        retried = step.indexes if isinstance(step, Retry) else ()
+        held = {record.tp for i, record in enumerate(records) if i in retried}
+        outcomes = []
+        for i, record in enumerate(records):
+            outcomes.append(Outcome(record, retry=True) if i in retried else self._settle(record))
+            if self._positions is not None and record.tp not in held:
+                self._positions[record.tp] = max(record.next_offset, self._positions.get(record.tp, 0))
+        return outcomes
+
+    def positions(self) -> Mapping[TopicPartition, int] | None:
+        """See Sink.positions."""
+        return None if self._positions is None else dict(self._positions)
+
+    def close(self) -> None:
+        """See Sink.close."""
+        self.closed = True
+
+    def _settle(self, record: Record) -> Outcome:
+        try:
+            header = Header.decode(record.header)
+            if self._positions is not None and record.offset < self._positions.get(record.tp, 0):
+                return Outcome(record, duplicate=header.count)
+            Batch(header, record.body).check()
+        except BadBatch as error:
+            return self._bury(record, f"{error.code}: {error}")
+        outcome = Outcome(record)
+        lines = record.body.split(b"\n")
+        fresh = self._ledger.missing(header.stream, header.first, header.last)
+        for first, last in fresh:
+            self._ledger.add(header.stream, first, last)
+            if header.void is not None:
+                self.dead.append(dead_letters.of_void(record, header, (first, last), record.appended_at))
+                outcome = dataclasses.replace(outcome, dead=outcome.dead + last - first + 1)
+                continue
+            for number in range(first, last + 1):
+                outcome = self._keep(outcome, header, number, lines[number - header.first])
+        return dataclasses.replace(outcome, duplicate=header.count - outcome.stored - outcome.dead)
+
+    def _keep(self, outcome: Outcome, header: Header, number: int, line: bytes) -> Outcome:
+        record = outcome.record
+        why = dead_letters.why_unreadable(line)
+        if why:
+            self.dead.append(dead_letters.of_line(record, header, number, line, why, record.appended_at))
+            return dataclasses.replace(outcome, dead=outcome.dead + 1)
+        self.events[f"{header.stream}:{number}"] = line
+        return dataclasses.replace(outcome, stored=outcome.stored + 1)
+
+    def _bury(self, record: Record, reason: str) -> Outcome:
+        try:
+            header: Header | None = Header.decode(record.header)
+        except BadBatch:
+            header = None
+        letter = dead_letters.of_batch(record, header, reason, record.appended_at)
+        self.dead.append(letter)
+        return Outcome(record, dead=letter.count)

@@ -1,0 +1,54 @@
+"""Every implementation of Sink, for the one contract suite: a new one is one function and one line in SINKS.
+
+A maker is given an empty folder and yields a Kept: the sink, and what can be asked of what it keeps. `reopened` gives
+the sink as a new process finds it, or None where nothing outlives one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.lake.dead import dead_letters_in
+from collector.lake.sink import LakeSink
+from collector.ports import DeadLetter, Sink
+from collector.scripted import ScriptedSink
+from collector.settings import LakeSettings
+from shippers.clock import FakeClock
+from tests.lake_reading import ids_in
+
+START = 1_763_733_600.0  # 2025-11-21 14:00 UTC
+
+
+@dataclass
+class Kept:
+    """A sink, and ways to look behind it."""
+
+    sink: Sink
+    ids: Callable[[], list[str]]
+    dead: Callable[[], list[DeadLetter]]
+    reopened: Callable[[], Sink | None]
+
+
+@contextlib.contextmanager
+def scripted(_: Path) -> Iterator[Kept]:
+    sink = ScriptedSink()
+    yield Kept(sink, lambda: sorted(sink.events), lambda: list(sink.dead), lambda: None)
+
+
+@contextlib.contextmanager
+def lake(folder: Path) -> Iterator[Kept]:
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> LakeSink:
+            sink = LakeSink(folder / "lake", LakeSettings(), FakeClock(START))
+            stack.callback(sink.close)
+            return sink
+
+        yield Kept(opened(), lambda: ids_in(folder / "lake"), lambda: dead_letters_in(folder / "lake"), opened)
+
+
+SINKS: dict[str, Callable[[Path], AbstractContextManager[Kept]]] = {"scripted": scripted, "lake": lake}

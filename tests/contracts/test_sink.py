@@ -1,0 +1,223 @@
+"""What every Sink must do. Run over each of tests/contracts/sinks.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collector.ports import Outcome, Record, TopicPartition, topic_of
+from shippers.batch import Batch, Header, seal
+from tests.contracts.sinks import SINKS, Kept
+
+PAY = "paybootid001.business"
+DAY = "2025-11-21"
+
+
+@pytest.fixture(params=sorted(SINKS))
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    with SINKS[request.param](tmp_path) as made:
+        yield made
+
+
+def line(number: int, stream: str = PAY) -> bytes:
+    event = {"@timestamp": f"{DAY}T12:00:00.{number % 1_000_000:06d}Z", "message": "paid", "labels": {"n": str(number)}}
+    return json.dumps(event | {"event": {"stream": stream, "sequence": number}}, separators=(",", ":")).encode()
+
+
+def batch(first: int, count: int, stream: str = PAY, *, bad: dict[int, bytes] | None = None, **header: object) -> Batch:
+    dataset = stream.rpartition(".")[2]
+    plain = Header(stream, first, count, "cn-east", dataset, DAY, "payment", "pay-01", 0)
+    lines = [(bad or {}).get(number, line(number, stream)) for number in range(first, first + count)]
+    return seal(dataclasses.replace(plain, **header), lines)  # type: ignore[arg-type]
+
+
+def record(offset: int, made: Batch, partition: int = 0) -> Record:
+    tp = TopicPartition(topic_of(made.header), partition)
+    return Record(tp, offset, offset + 1, 1_763_733_600.0, made.header.encode(), made.body)
+
+
+def ids(*numbers: int, stream: str = PAY) -> list[str]:
+    return sorted(f"{stream}:{number}" for number in numbers)
+
+
+def counts(outcomes: list[Outcome]) -> list[tuple[int, int, int]]:
+    assert not any(outcome.retry for outcome in outcomes)
+    return [(outcome.stored, outcome.duplicate, outcome.dead) for outcome in outcomes]
+
+
+def test_nothing_to_write_is_nothing(kept: Kept) -> None:
+    assert kept.sink.write([]) == []
+
+
+def test_every_event_is_stored_and_each_record_answered_in_order(kept: Kept) -> None:
+    records = [record(0, batch(1, 3)), record(1, batch(4, 2)), record(0, batch(1, 2, "shopbootid01.console"))]
+    outcomes = kept.sink.write(records)
+    assert [outcome.record for outcome in outcomes] == records
+    assert counts(outcomes) == [(3, 0, 0), (2, 0, 0), (2, 0, 0)]
+    assert kept.ids() == sorted(ids(1, 2, 3, 4, 5) + ids(1, 2, stream="shopbootid01.console"))
+
+
+def test_a_mixture_of_regions_days_and_datasets_is_one_write(kept: Kept) -> None:
+    records = [
+        record(0, batch(1, 2)),
+        record(0, batch(1, 2, "shopbootid01.business", region="cn-north")),
+        record(1, batch(3, 1, day="2025-11-20")),
+        record(0, batch(1, 1, "paybootid001.heartbeat")),
+        record(0, batch(1, 1, "paybootid001.metrics")),
+    ]
+    assert counts(kept.sink.write(records)) == [(2, 0, 0), (2, 0, 0), (1, 0, 0), (1, 0, 0), (1, 0, 0)]
+    assert len(kept.ids()) == 7
+
+
+def test_a_batch_sent_again_is_stored_once_whether_it_comes_later_or_in_the_same_write(kept: Kept) -> None:
+    sent = batch(1, 3)
+    assert counts(kept.sink.write([record(0, sent), record(1, sent)])) == [(3, 0, 0), (0, 3, 0)]
+    assert counts(kept.sink.write([record(2, sent)])) == [(0, 3, 0)]
+    assert counts(kept.sink.write([record(7, sent, partition=3)])) == [(0, 3, 0)]
+    assert kept.ids() == ids(1, 2, 3)
+
+
+def test_of_an_overlapping_batch_only_the_new_numbers_are_stored(kept: Kept) -> None:
+    kept.sink.write([record(0, batch(3, 3))])
+    assert counts(kept.sink.write([record(1, batch(1, 9))])) == [(6, 3, 0)]
+    assert kept.ids() == ids(*range(1, 10))
+
+
+def test_the_same_record_read_again_changes_nothing(kept: Kept) -> None:
+    records = [record(0, batch(1, 3)), record(1, batch(4, 3, bad={5: b"no"}))]
+    kept.sink.write(records)
+    before = kept.ids(), kept.dead()
+    again = kept.sink.write(records)
+    assert [outcome.stored + outcome.dead for outcome in again] == [0, 0]
+    assert [outcome.duplicate for outcome in again] == [3, 3]
+    assert (kept.ids(), kept.dead()) == before
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b"hello", "not JSON"),
+        (b'{"@timestamp":"2025-11-21T12:00:00Z","mess', "not JSON"),
+        (b'{"@timestamp":"2025-11-21T12:00:00Z"} x', "not JSON"),
+        (b'{"@timestamp":"2025-11-21T12:00:00Z"}{"@timestamp":"2025-11-21T12:00:00Z"}', "not JSON"),
+        (b'{"@timestamp":"2025-11-21T12:00:00Z","message":"\xff\xfe"}', "not UTF-8"),
+        (b"[1,2]", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b'{"message":"x"}', "no @timestamp"),
+        (b'{"@timestamp":"2025-13-21T12:00:00Z"}', "'2025-13-21T12:00:00Z' is not a time"),
+        (b'{"@timestamp":1763726400}', "'1763726400' is not a time"),
+        (b'{"@timestamp":"infinity"}', "'infinity' is not a time"),
+    ],
+    ids=str,
+)
+def test_a_line_that_is_no_event_goes_to_the_dead_letters_and_its_neighbours_are_stored(
+    kept: Kept, bad: bytes, why: str
+) -> None:
+    outcomes = kept.sink.write([record(4, batch(1, 3, bad={2: bad})), record(5, batch(4, 1, bad={4: bad}))])
+    assert counts(outcomes) == [(2, 0, 1), (0, 0, 1)]
+    assert kept.ids() == ids(1, 3)
+    first, second = sorted(kept.dead(), key=lambda letter: letter.first)
+    assert (first.stream, first.first, first.count, first.original) == (PAY, 2, 1, bad)
+    assert (first.region, first.service, first.dataset) == ("cn-east", "payment", "business")
+    assert first.source == "lastbeat.cn-east.business/0/4"
+    assert why in first.reason
+    assert second.first == 4
+
+
+def test_nobody_believes_a_body_about_who_sent_it(kept: Kept) -> None:
+    liar = b'{"@timestamp":"2025-11-21T12:00:00Z","event":{"stream":"otherbootid1.business","sequence":99}}'
+    kept.sink.write([record(0, batch(1, 2, bad={1: liar, 2: liar}))])
+    assert kept.ids() == ids(1, 2)
+
+
+def test_a_void_batch_is_kept_as_its_numbers(kept: Kept) -> None:
+    void = batch(5, 3).void("spool full")
+    assert counts(kept.sink.write([record(0, void), record(1, void)])) == [(0, 0, 3), (0, 3, 0)]
+    [letter] = kept.dead()
+    assert (letter.stream, letter.first, letter.count) == (PAY, 5, 3)
+    assert (letter.reason, letter.original) == ("void: spool full", b"")
+    assert kept.ids() == []
+
+
+def test_a_void_batch_of_what_is_stored_already_takes_nothing_back(kept: Kept) -> None:
+    kept.sink.write([record(0, batch(1, 2))])
+    assert counts(kept.sink.write([record(1, batch(1, 4).void("refused"))])) == [(0, 2, 2)]
+    [letter] = kept.dead()
+    assert (letter.first, letter.count) == (3, 2)
+    assert kept.ids() == ids(1, 2)
+
+
+def test_a_batch_that_breaks_the_contract_is_dead_as_a_whole_and_a_sound_copy_is_still_stored(kept: Kept) -> None:
+    sound = batch(1, 3)
+    broken = Batch(sound.header, sound.body.replace(b"paid", b"PAID"))
+    assert counts(kept.sink.write([record(0, broken)])) == [(0, 0, 3)]
+    [letter] = kept.dead()
+    assert letter.reason.startswith("batch: crc: ")
+    assert (letter.first, letter.count, letter.original) == (1, 3, broken.body)
+    assert counts(kept.sink.write([record(1, sound)])) == [(3, 0, 0)]
+    assert kept.ids() == ids(1, 2, 3)
+
+
+def test_a_header_that_can_not_be_read_is_a_dead_letter_with_its_body(kept: Kept) -> None:
+    good = record(0, batch(1, 2))
+    [outcome, after] = kept.sink.write([dataclasses.replace(good, header=b"nonsense"), record(1, batch(3, 1))])
+    assert outcome.dead == 2
+    assert after.stored == 1
+    [letter] = kept.dead()
+    assert letter.reason.startswith("batch: header: ")
+    assert letter.original == good.body
+
+
+def test_positions_say_where_reading_goes_on(kept: Kept) -> None:
+    assert kept.sink.positions() == {}
+    kept.sink.write([record(4, batch(1, 1)), record(5, batch(2, 1)), record(9, batch(3, 1), partition=1)])
+    kept.sink.write([record(2, batch(1, 1, "paybootid001.console")), record(6, batch(4, 1).void("x"))])
+    kept.sink.write([record(10, batch(3, 1), partition=1)])
+    topic = "lastbeat.cn-east.business"
+    assert kept.sink.positions() == {
+        TopicPartition(topic, 0): 7,
+        TopicPartition(topic, 1): 11,
+        TopicPartition("lastbeat.cn-east.console", 0): 3,
+    }
+
+
+def test_a_new_process_goes_on_where_the_last_one_stopped(kept: Kept) -> None:
+    sent = [record(0, batch(1, 3, bad={2: b"no"})), record(1, batch(4, 2)), record(2, batch(6, 2).void("evicted"))]
+    kept.sink.write(sent)
+    positions, before = kept.sink.positions(), (kept.ids(), kept.dead())
+    kept.sink.close()
+    sink = kept.reopened()
+    if sink is None:
+        pytest.skip("this sink keeps nothing beyond its process")
+    assert sink.positions() == positions
+    moved = [dataclasses.replace(again, offset=again.offset + 3, next_offset=again.offset + 4) for again in sent]
+    for outcomes in (sink.write(sent), sink.write(moved)):
+        assert counts(outcomes) == [(0, 3, 0), (0, 2, 0), (0, 2, 0)]
+    assert (kept.ids(), kept.dead()) == before
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 9)), min_size=1, max_size=4), min_size=1, max_size=5)
+)
+def test_whatever_overlaps_arrives_each_number_is_stored_once(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[list[tuple[int, int]]]
+) -> None:
+    for name, make in SINKS.items():
+        with make(tmp_path_factory.mktemp(name)) as kept:
+            offset, sent = 0, 0
+            outcomes: list[Outcome] = []
+            for write in writes:
+                records = [record(offset + i, batch(first, count)) for i, (first, count) in enumerate(write)]
+                offset, sent = offset + len(records), sent + sum(count for _, count in write)
+                outcomes += kept.sink.write(records)
+            expected = {number for write in writes for first, count in write for number in range(first, first + count)}
+            assert kept.ids() == ids(*expected)
+            assert sum(outcome.stored for outcome in outcomes) == len(expected)
+            assert sum(outcome.duplicate for outcome in outcomes) == sent - len(expected)
