@@ -9,7 +9,7 @@ from itertools import chain
 from shippers.batch import MAX_LINE_BYTES, Batch, Header
 
 _TIMED = b'{"@timestamp":'
-NO_TIME = "no @timestamp: nothing could find it"
+NO_TIME = "nothing could find it"
 
 
 def lines_of(header: Header, body: bytes) -> list[bytes]:

@@ -60,6 +60,8 @@ class Job:
         """Make a dead letter of one line."""
         assert self.header is not None
         number, line = self.header.first + position, self.lines[position]
+        known = dead_letters.why_unreadable(line)
+        reason = f"{known} ({reason})" if known else reason
         letter = dead_letters.of_line(self.record, self.header, number, line, reason, self.record.appended_at)
         self.letters.append((f"{letter.stream}:{number}", letter))
 
