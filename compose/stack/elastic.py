@@ -12,7 +12,7 @@ from .server import Process, Runner, ServerFailed, end_of, free_ports
 
 HEAP = "1g"
 PREFERRED_PORTS = (19200, 19300)
-_START_WITHIN_S = 120
+_START_WITHIN_S = 300
 
 _CONFIG = """\
 cluster.name: lastbeat

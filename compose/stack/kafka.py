@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
+import uuid
 from pathlib import Path
 
 from .server import Process, Runner, ServerFailed, end_of, free_ports
@@ -66,7 +68,7 @@ def start(
     runner.own(home)
     java = [str(jdk / "bin" / "java"), "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
     if not (data / "meta.properties").exists():
-        _format([*java, "-Xmx128m", "kafka.tools.StorageTool"], properties, runner)
+        _format([*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"], properties, runner)
     pid = runner.start([*java, f"-Xmx{HEAP}", f"-Xms{HEAP}", "kafka.Kafka", str(properties)], home / "console.log", {})
     process = Process.of(pid)
     if process is None:
@@ -76,7 +78,7 @@ def start(
 
 def _format(tool: list[str], properties: Path, runner: Runner) -> None:
     try:
-        cluster = runner.output([*tool, "random-uuid"], timeout_s=60).split()[-1]
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         runner.output([*tool, "format", "-t", cluster, "-c", str(properties)], timeout_s=60)
     except subprocess.CalledProcessError as error:
         raise ServerFailed(f"Kafka's storage could not be formatted:\n{error.output}") from None

@@ -29,7 +29,7 @@ from .java import find_jdk
 from .server import Process, Runner, ServerFailed, end_of
 
 SERVERS = ("kafka", "elasticsearch")
-_READY_WITHIN_S = 90.0
+_READY_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
