@@ -41,8 +41,8 @@ def init(
     buffer_bytes. What isn't given comes from LASTBEAT_URL …, then from OTEL_SERVICE_NAME and
     OTEL_RESOURCE_ATTRIBUTES. Called again, it leaves everything as it is and returns the same handler.
 
-    The root logger's own level is lowered to `level` only while it was never set; what logging printed on stderr
-    before is printed still. If the service doesn't handle SIGTERM, a goodbye is said on it.
+    The root logger's own level is lowered to `level` only while it is Python's default, WARNING; what logging printed
+    on stderr before is printed still. If the service doesn't handle SIGTERM, a goodbye is said on it.
 
     Raises Misconfigured for an argument that can't work; never for a gateway that can't be reached.
     """

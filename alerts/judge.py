@@ -14,7 +14,7 @@ from .processes import Instance, Process, Service
 from .roster import Outage, Roster
 from .scopes import Cause, Placement, ScopeFacts, Silence, place
 from .settings import AlertSettings
-from .staleness import Verdict, deadline, evaluate
+from .staleness import MAX_EXTENSIONS, Verdict, deadline, evaluate
 
 
 class Judge:
@@ -78,7 +78,7 @@ class Judge:
                 process.path.schedule(process, until)
             elif process.instance.refused is not None:
                 self._refuse(process)
-            elif not self._joins_outage(process):
+            elif not self._joins_outage(process) and not _is_awaited(process):
                 self._place(process)
 
     def _refuse(self, process: Process) -> None:
@@ -93,7 +93,11 @@ class Judge:
     def _joins_outage(self, process: Process) -> bool:
         for scope in process.scopes:
             outage = self._roster.outages.get(scope.key)
-            if outage is not None and (outage.whole or _fell_with(process, outage)):
+            if outage is None:
+                continue
+            if scope.heard_s >= _silence(process).missing_s:
+                outage.whole = True
+            if outage.whole or _fell_with(process, outage):
                 self._cut_off(process, outage)
                 return True
         return False
@@ -118,7 +122,7 @@ class Judge:
     def _open_outage(self, process: Process, placement: Placement, facts: list[ScopeFacts]) -> None:
         scope = process.scopes[placement.index]
         pulses = {tp: partition.pulse.now for tp, partition in self._roster.partitions.items()}
-        outage = Outage(scope.key, placement.whole, _age(process), pulses)
+        outage = Outage(scope.key, placement.whole, process.silent_s, pulses)
         self._roster.outages[scope.key] = outage
         for other in [process, *(each for each in scope.late if placement.whole or _together(process, each))]:
             self._cut_off(other, outage)
@@ -231,24 +235,29 @@ class Judge:
         return service in self._looping
 
 
-def _age(process: Process) -> float:
-    return process.path.partition.pulse.now - process.pulse
-
-
 def _silence(process: Process) -> Silence:
     policy = process.policy
-    return Silence(_age(process), policy.interval_s, policy.tolerance_s, process.released)
+    return Silence(process.silent_s, policy.interval_s, policy.tolerance_s, process.released)
 
 
 def _together(one: Process, other: Process) -> bool:
     """Whether the other fell silent at about the moment that this one did: within what their beats can tell."""
     slack = max(one.policy.late_s, other.policy.late_s)
-    return abs(_age(one) - _age(other)) <= slack
+    return abs(one.silent_s - other.silent_s) <= slack
+
+
+def _is_awaited(process: Process) -> bool:
+    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. A scope
+    that never comes to rest can't hide a death for ever."""
+    fresh_s = process.policy.fresh_s
+    if process.silent_s > process.policy.allowed_s + MAX_EXTENSIONS * fresh_s:
+        return False
+    return any(scope.returned_s(process, lambda other: _together(process, other)) < fresh_s for scope in process.scopes)
 
 
 def _fell_with(process: Process, outage: Outage) -> bool:
     partition = process.path.partition
-    age_then = outage.pulses.get(partition.tp, partition.pulse.now) - process.pulse
+    age_then = process.silent_s - (partition.pulse.now - outage.pulses.get(partition.tp, partition.pulse.now))
     return abs(age_then - outage.age_s) <= process.policy.late_s
 
 

@@ -78,6 +78,18 @@ class Process:
         return self.verdict in LIVE
 
     @property
+    def silent_s(self) -> float:
+        """For how long, by its partition's pulse, it could have been heard and was not: since its last beat, or since
+        sight, or its scope, came back."""
+        return self.path.partition.pulse.now - max(self.pulse, self.path.sight.returned_pulse)
+
+    @property
+    def missed_s(self) -> float:
+        """How long ago it may have missed a beat. Right after a return that may be any time; else its beats tell."""
+        is_anyones = self.released or self.path.sight.returned_pulse > self.pulse
+        return self.silent_s - (0.0 if is_anyones else self.policy.interval_s)
+
+    @property
     def service_key(self) -> str:
         """`<region>/<service>`."""
         return self.instance.service.key

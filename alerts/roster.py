@@ -150,6 +150,8 @@ class Roster:
         process.info = beat.info
         if process.policy.interval_s != beat.interval_s or process.policy.grace_s != beat.grace_s:
             self._promise(process, beat)
+        silent_s = partition.pulse.now - beat.age_s - process.pulse
+        has_missed = process.live and silent_s > process.policy.late_s
         process.last = beat.at
         process.heard = path.sight.moment(appended_at) - beat.age_s
         process.pulse = partition.pulse.now - beat.age_s
@@ -164,6 +166,8 @@ class Roster:
             process.via = beat.via
         for scope in process.scopes:
             scope.hear(partition.pulse, process.pulse)
+            if has_missed:
+                scope.resume(process.service_key, partition.pulse, process.pulse)
         if self.outages:
             self._end_outages(process)
         self._come_back(process)
@@ -332,6 +336,9 @@ class Roster:
         """Its scope is heard again: each member gets the time that a healthy one needs to be heard too."""
         del self.outages[outage.scope]
         self.ended_outages.append(outage)
+        if outage.whole:
+            for partition in self.partitions.values():
+                self.scopes[outage.scope].come_back(partition.pulse)
         for member in list(outage.members):
             if member is not heard:
                 self.turn(member, Verdict.LATE)

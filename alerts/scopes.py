@@ -6,6 +6,7 @@ last heard, so that the decision (`place`) costs nothing per process. Times are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MIN_SERVICES = 3
 MIN_SHARE = 0.5
+REMEMBER_S = 120.0
 MAX_WITNESS_INTERVAL_S = 60.0
 """Who beats more rarely can't testify that its scope is silent now."""
 
@@ -103,12 +105,14 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
 class Scope:
     """The running counts of one scope."""
 
-    __slots__ = ("_counts", "_heard", "key", "late", "silent")
+    __slots__ = ("_counts", "_heard", "_resumed", "_returned", "key", "late", "silent")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._counts: dict[str, list[int]] = {}
         self._heard: dict[Pulse, float] = {}
+        self._returned: dict[Pulse, float] = {}
+        self._resumed: dict[str, tuple[Pulse, float]] = {}
         self.silent = 0
         self.late: set[Process] = set()
 
@@ -125,7 +129,36 @@ class Scope:
     @property
     def heard_s(self) -> float:
         """How long ago anybody in it was heard."""
-        return min((pulse.now - at for pulse, at in self._heard.items()), default=float("inf"))
+        return min((pulse.now - at for pulse, at in self._heard.items()), default=math.inf)
+
+    def come_back(self, pulse: Pulse) -> None:
+        """An outage of all of it is over: whoever in it was not heard since has its time from here."""
+        self._returned[pulse] = pulse.now
+
+    def resume(self, service: str, pulse: Pulse, at: float) -> None:
+        """A service was heard again after it missed a beat."""
+        self._resumed[service] = (pulse, at)
+
+    def returned_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
+        """How long ago the scope came back from a silence in which this process missed a beat: after an outage, or
+        when MIN_SERVICES are just back or still late with it, too short a cut for an outage. Infinite if it did not."""
+        pulse = process.path.partition.pulse
+        missed_s = process.missed_s
+        came_s = pulse.now - self._returned.get(pulse, -math.inf)
+        if came_s < missed_s:
+            return came_s
+        fresh_s = process.policy.fresh_s
+        back: dict[str, float] = {}
+        for service, (other, at) in list(self._resumed.items()):
+            back_s = other.now - at
+            if back_s > REMEMBER_S:
+                del self._resumed[service]
+            elif back_s < min(missed_s, fresh_s):
+                back[service] = back_s
+        if not back:
+            return math.inf
+        late = {other.service_key for other in self.late if is_with(other)}
+        return min(back.values()) if len(late | back.keys()) >= MIN_SERVICES else math.inf
 
     def count(self, service: str, live: int, late: int) -> None:
         """So many more (or fewer) live and late processes of a service."""

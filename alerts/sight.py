@@ -49,12 +49,13 @@ class Gateway:
 class PathSight:
     """The clock of one path."""
 
-    __slots__ = ("carried", "gateways", "low", "missed_s", "moved_at", "now", "returned_at")
+    __slots__ = ("carried", "gateways", "low", "missed_s", "moved_at", "now", "returned_at", "returned_pulse")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.low = math.nan
         self.returned_at = -math.inf
+        self.returned_pulse = -math.inf
         self.moved_at = -math.inf
         self.gateways: dict[str, Gateway] = {}
         self.carried: dict[str, int] = {}
@@ -70,10 +71,8 @@ class PathSight:
         self.low = low
         if growth > 0:
             self.now += min(growth, GAP_S)
-            if growth > GAP_S:
-                self.returned_at = self.now
-        elif growth != growth:  # the first canary of all
-            self.returned_at = self.now
+        if growth > GAP_S or growth != growth:  # a gap, or the first canary of all
+            self.returned_at, self.returned_pulse = self.now, pulse
 
     def _give_up(self, pulse: float) -> None:
         """Go on without gateways that are blind while what they carried is seen elsewhere, or that carry nothing."""

@@ -46,6 +46,7 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
                 "now": each.sight.now,
                 "low": _finite(each.sight.low),
                 "returned_at": _finite(each.sight.returned_at),
+                "returned_pulse": _finite(each.sight.returned_pulse),
                 "moved_at": _finite(each.sight.moved_at),
                 "missed_s": each.sight.missed_s,
                 "gateways": {
@@ -83,6 +84,7 @@ def restore_clocks(roster: Roster, doc: Mapping[str, Any]) -> None:
         sight.now, sight.missed_s = each["now"], each["missed_s"]
         sight.low = _or(each["low"], math.nan)
         sight.returned_at = _or(each["returned_at"], -math.inf)
+        sight.returned_pulse = _or(each["returned_pulse"], -math.inf)
         sight.moved_at = _or(each["moved_at"], -math.inf)
         sight.gateways = {name: Gateway(*held) for name, held in each["gateways"].items()}
     for each in doc["outages"]:

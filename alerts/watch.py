@@ -162,16 +162,8 @@ class Watch:
         """Read what there is; why not, if the journal can't be read."""
         until = self._clock.monotonic() + READ_BUDGET_S
         try:
-            while True:
-                try:
-                    records = self._reader.poll(POLL_BYTES, 0)
-                except Gap as gap:
-                    self._tell_gap(gap)
-                    continue
-                for record in records:
-                    self.roster.apply(record)
-                if not records or self._clock.monotonic() >= until:
-                    break
+            while self._read_some() and self._clock.monotonic() < until:
+                pass
             lag = self._reader.lag()
         except Unavailable as error:
             for partition in self.roster.partitions.values():
@@ -180,6 +172,17 @@ class Watch:
         for tp, partition in self.roster.partitions.items():
             partition.caught_up = lag.get(tp, 0) == 0
         return ""
+
+    def _read_some(self) -> bool:
+        """Whether there may be more."""
+        try:
+            records = self._reader.poll(POLL_BYTES, 0)
+        except Gap as gap:
+            self._tell_gap(gap)
+            return True
+        for record in records:
+            self.roster.apply(record)
+        return bool(records)
 
     def _tell_gap(self, gap: Gap) -> None:
         """Beats were gone before they were read. The canaries went with them, so sight has a gap too; this tells it."""

@@ -66,7 +66,7 @@ def volume_chart(
     hue = colour(slot_of, shown)
     area: Spec = {
         "transform": [of_kind("value")],
-        "mark": {"type": "area", "interpolate": "monotone", "fillOpacity": 0.9},
+        "mark": {"type": "area", "interpolate": "monotone"},
         "encoding": {
             "x": time_axis(),
             "y": {"field": "value", "type": "quantitative", "stack": "zero", "title": None, "axis": si_axis("/s")},
@@ -83,7 +83,7 @@ def volume_chart(
 
 def latency_chart(lines: pd.DataFrame, marks: pd.DataFrame) -> Chart:
     """Lines of p50, p95, p99 on a log axis. `lines` has t (ms), series, value (ms)."""
-    hue = colour(PERCENTILE_SLOTS, list(PERCENTILE_SLOTS))
+    hue = colour(PERCENTILE_SLOTS, list(PERCENTILE_SLOTS), "stroke")
     line: Spec = {
         "transform": [of_kind("value")],
         "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.8},
@@ -141,7 +141,8 @@ def _together(values: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _layered(layers: list[Spec]) -> Spec:
-    return {"height": HEIGHT, "layer": layers}
+    # Room at the right for half a label of the time axis.
+    return {"height": HEIGHT, "padding": {"left": 0, "top": 4, "right": 16, "bottom": 0}, "layer": layers}
 
 
 def _brush(on: bool) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _vertical(hue: Spec) -> list[Spec]:
     return [
         {
             "transform": [of_kind(kind)],
-            "mark": {"type": "rule", "strokeWidth": 1.2, "opacity": 0.85, "strokeDash": dash},
+            "mark": {"type": "rule", "strokeWidth": 1.2, "opacity": 0.7, "strokeDash": dash},
             "encoding": {"x": time_axis(), "color": hue, "tooltip": tip},
         }
         for kind, dash in (("incident", [1, 0]), ("deploy", [2, 3]))

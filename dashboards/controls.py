@@ -13,7 +13,7 @@ import streamlit as st
 from alerts.fleet import Fleet
 
 from .figures import moment
-from .scope import DEFAULT_RANGE, RANGE_WORDS, Choice
+from .scope import DEFAULT_RANGE, RANGES, Choice
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FILTERS = ("region", "service", "level", "version")
@@ -48,10 +48,9 @@ def controls(options: Options, zone: tzinfo, now: float) -> Choice:
             st.button(words, icon=":material/close:", key="unzoom", type="primary", on_click=unzoom)
         chosen = st.segmented_control(
             "Period",
-            list(RANGE_WORDS),
+            list(RANGES),
             default=DEFAULT_RANGE,
             required=True,
-            format_func=RANGE_WORDS.__getitem__,
             key="range",
             bind="query-params",
             label_visibility="collapsed",

@@ -29,11 +29,19 @@ def palette(slot_of: Mapping[str, int]) -> list[str]:
     return [*names, OTHER, INK, MUTED, RED, AMBER]
 
 
-def colour(slot_of: Mapping[str, int], shown: Sequence[str], field: str = "series") -> Spec:
+def colour(slot_of: Mapping[str, int], shown: Sequence[str], symbol: str = "circle") -> Spec:
     """Colour by name, with a legend of those that are shown (none for a single one)."""
-    legend = {"values": list(shown), "orient": "top", "title": None, "symbolType": "circle", "offset": 6, "padding": 0}
+    legend: Spec = {
+        "values": list(shown),
+        "orient": "top",
+        "title": None,
+        "symbolType": symbol,
+        "offset": 16,
+        "padding": 0,
+    }
+    legend["columns"] = {"expr": "width < 460 ? 3 : 8"}
     return {
-        "field": field,
+        "field": "series",
         "type": "nominal",
         "scale": {"domain": palette(slot_of)},
         "legend": legend if len(shown) > 1 else None,
@@ -58,7 +66,8 @@ def time_axis() -> Spec:
 
 def si_axis(unit: str) -> Spec:
     """`0`, `10k /s`, `20k /s`."""
-    return {"format": "~s", "tickCount": 5, "labelExpr": f"datum.value == 0 ? '0' : datum.label + ' {unit}'"}
+    label = f"datum.value == 0 ? '0' : (datum.value < 1 ? format(datum.value, '~g') : datum.label) + ' {unit}'"
+    return {"format": "~s", "tickCount": 5, "labelExpr": label}
 
 
 def ms_axis(field: str) -> Spec:

@@ -11,7 +11,7 @@ from collector.ports import Event
 
 from .figures import latency
 
-LEVEL_LOOKS = {"DEBUG": "gray", "INFO": "blue", "WARNING": "orange", "ERROR": "red", "CRITICAL": "red"}
+LEVEL_LOOKS = {"DEBUG": "gray", "INFO": "gray", "WARNING": "orange", "ERROR": "red", "CRITICAL": "red"}
 SHORT_MESSAGE = 400
 
 

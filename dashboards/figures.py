@@ -19,7 +19,9 @@ def count(number: float) -> str:
 
 
 def rate(per_s: float) -> str:
-    """`0.4 /s`, `12,480 /s`, `1.2 M/s`."""
+    """`8.8 /h`, `0.40 /s`, `12,480 /s`, `1.20 M/s`."""
+    if 0 < per_s < 0.01:
+        return f"{_short(per_s * 3_600)} /h"
     if per_s >= 1e6:
         return f"{_short(per_s / 1e6)} M/s"
     return f"{per_s:,.0f} /s" if per_s >= 10 or per_s == 0 else f"{_short(per_s)} /s"

@@ -14,8 +14,8 @@ from alerts.words import count, duration
 from collector.latency import percentile_ns
 from collector.ports import Volume
 
-from .scope import Choice
-from .shaping import spark
+from .scope import Choice, Scope
+from .shaping import spark, trend
 from .theme import SIGNS, signed
 
 WELL = (Verdict.UP, Verdict.NEW, Verdict.STOPPED)
@@ -38,6 +38,7 @@ class Numbers:
 
     volume: Volume
     errors: Volume
+    scope: Scope
     durations: Mapping[str, Mapping[int, int]]
 
 
@@ -144,10 +145,10 @@ def services_frame(rows: Sequence[ServiceRow], numbers: Numbers | None, now: flo
                 "Service": row.service,
                 "Region": row.region,
                 "Last beat": ago(row.last_notify_time, now),
-                "Live / min": f"{row.live}/{row.minimum}",
+                "Live / min": f"{row.live} / {row.minimum}",
                 "Version": versions_words(row.versions),
-                "Zone": ", ".join(sorted(row.zones)),
-                "Volume": spark(volume) if any(volume) else None,
+                "Zone": ", ".join(sorted(zone.removeprefix(f"{row.region}-") for zone in row.zones)),
+                "Volume": spark(trend(numbers.volume, row.key, numbers.scope)) if numbers and any(volume) else None,
                 "Errors": 100 * errors / sum(volume) if any(volume) else None,
                 "p95": p95 / 1e6 if p95 is not None else None,
                 "Why": why_words(row),

@@ -14,7 +14,10 @@ from alerts.words import count, duration
 from .encodings import AMBER, MUTED, RED
 from .figures import moment
 from .scope import Choice, Scope
+from .shaping import SPARK_POINTS
 from .theme import incident_look
+
+BAR_POINTS = 30
 
 
 def chosen(incidents: Sequence[Incident], choice: Choice) -> list[Incident]:
@@ -85,6 +88,27 @@ def median_notice(incidents: Sequence[Incident]) -> float | None:
         if any(notice.delivered_at is not None for notice in each.notices)
     ]
     return median(waits) if waits else None
+
+
+def open_line(incidents: Sequence[Incident], start: float, end: float) -> list[float]:
+    """How many were open at each of SPARK_POINTS moments of a period."""
+    moments = [start + (end - start) * (point + 1) / SPARK_POINTS for point in range(SPARK_POINTS)]
+    return [float(sum(each.began_at <= at < (each.resolved_at or end + 1) for each in incidents)) for at in moments]
+
+
+def began_line(times: Sequence[float], start: float, end: float) -> list[float]:
+    """How many of the times lie in each of BAR_POINTS equal parts of a period."""
+    line = [0.0] * BAR_POINTS
+    for at in times:
+        if start <= at < end:
+            line[int((at - start) / (end - start) * BAR_POINTS)] += 1
+    return line
+
+
+def lengths_line(incidents: Sequence[Incident]) -> list[float]:
+    """How long each resolved one lasted, the oldest first."""
+    over = [each for each in incidents if each.resolved_at is not None]
+    return [lasted(each, 0.0) for each in sorted(over, key=lambda each: each.began_at)]
 
 
 def notices_frame(incident: Incident, zone: tzinfo, now: float) -> pd.DataFrame:

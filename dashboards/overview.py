@@ -22,6 +22,7 @@ from .fleet_view import deploys, dropped_of, waiting_of
 from .incidents_view import chosen, lines_of
 from .scope import Scope, split
 from .shaping import (
+    coarse,
     counts_of,
     heat,
     merge_series,
@@ -61,7 +62,9 @@ def ask(board: Board, scope: Scope) -> Seen:
 
 def figures(board: Board, seen: Seen, fleet: Fleet) -> None:
     """Events a second, the peak, p95, errors, and what was dropped."""
-    parts.figures([*_volume_figures(board, seen), _latency_figure(seen), _error_figure(seen), _dropped_figure(fleet)])
+    parts.figures(
+        [*_volume_figures(board, seen), _latency_figure(seen), _error_figure(seen), _dropped_figure(board, fleet)]
+    )
 
 
 def _volume_figures(board: Board, seen: Seen) -> list[parts.Figure]:
@@ -72,7 +75,7 @@ def _volume_figures(board: Board, seen: Seen) -> list[parts.Figure]:
         "Events a second",
         rate(sum(sums(seen.live)) / 60),
         moved,
-        f"on {scope.before_words}" if moved else "in the last minute",
+        "vs before" if moved else "in the last minute",
         line=line,
         help="Over the last minute. The change is that of the whole period against the one before.",
     )
@@ -85,8 +88,8 @@ def _latency_figure(seen: Seen) -> parts.Figure:
     p95 = percentile_ns(counts_of(seen.durations, scope.start), 0.95)
     before = percentile_ns(counts_of(seen.durations, scope.before_start, scope.start), 0.95)
     slower = bool(p95 and before and p95 > 1.25 * before)
-    line = spark([value for _, value in percentile_line(seen.durations, 0.95, scope.start)])
-    note = f"on {scope.before_words}" if before else None
+    line = spark([value for _, value in percentile_line(coarse(seen.durations, scope), 0.95, scope.start)])
+    note = "vs before" if before else None
     return parts.Figure("p95 latency", latency(p95), change(p95, before), note, "orange" if slower else "primary", line)
 
 
@@ -98,14 +101,14 @@ def _error_figure(seen: Seen) -> parts.Figure:
         "Errors",
         percent(share),
         change(share, before),
-        f"on {seen.scope.before_words}" if before else f"{count(total(seen.errors), 'event')}",
+        "vs before" if before else f"{count(total(seen.errors), 'event')}",
         "orange" if worse else "primary",
         spark(ratio_line(seen.errors, seen.volume)),
         help="Events of level ERROR and worse, or with outcome failure.",
     )
 
 
-def _dropped_figure(fleet: Fleet) -> parts.Figure:
+def _dropped_figure(board: Board, fleet: Fleet) -> parts.Figure:
     dropped = sum(map(dropped_of, fleet.instances))
     waiting = sum(map(waiting_of, fleet.instances))
     return parts.Figure(
@@ -114,8 +117,9 @@ def _dropped_figure(fleet: Fleet) -> parts.Figure:
         None,
         f"{waiting:,} on their way" if waiting else "all sent ones are durable",
         "orange" if dropped else "green",
+        board.questions.waited(waiting),
         help="Events that services had to give up, as their heartbeats count them; on their way are those that have "
-        "a number and are not known to be durable yet.",
+        "a number and are not known to be durable yet; the line is theirs.",
     )
 
 
@@ -127,10 +131,11 @@ def charts(board: Board, seen: Seen, fleet: Fleet, rows: tuple[ServiceRow, ...],
     with left, st.container(border=True, height="stretch"):
         _volume_chart(board, seen, lines, starts)
     with right, st.container(border=True, height="stretch"):
-        cells = heat(seen.durations, seen.scope)
-        parts.title("Latency", "darker is more requests, the line is p95" if len(cells) else "")
+        columns = coarse(seen.durations, seen.scope)
+        cells = heat(columns, seen.scope)
+        parts.title("Latency", "denser is more requests, the line is p95" if len(cells) else "")
         if len(cells):
-            line = percentile_line(seen.durations, 0.95, seen.scope.start)
+            line = percentile_line(columns, 0.95, seen.scope.start)
             parts.chart(heat_chart(cells, line), "Heat map of latency over time, with p95 as a line")
         else:
             parts.quiet("no event of this period says how long it took")

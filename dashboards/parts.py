@@ -26,10 +26,9 @@ logging.info("paid", extra={"order_id": "A1", "amount": 12.5, "duration_ms": 182
 STYLE = """<style>
 @media (max-width: 640px) {
   :has(> .st-key-charts), .st-key-charts { order: 2; }
-  .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
 }
-.stMainBlockContainer { max-width: 1640px; margin: 0 auto; }
-.st-key-head [data-testid="stHeading"], .st-key-head h2 { padding: 0; text-wrap: balance; }
+.stMainBlockContainer { max-width: 1680px; margin: 0 auto; padding-left: 3rem; padding-right: 3rem; }
+@media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
 </style>"""
 
 
@@ -40,9 +39,10 @@ def plain(text: str) -> str:
 
 def headline(sentence: str, rest: str) -> None:
     """The one sentence that a tired person understands, and what else is known, in grey. Both are Markdown."""
-    with st.container(key="head", gap="xxsmall"):
-        st.markdown(f"## {sentence}", anchors=False)
-        st.markdown(f":gray[{rest}]")
+    with st.container(gap=2):
+        st.header(sentence, anchor=False)
+        if rest:
+            st.markdown(f":gray[{rest}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Figure:
     colour: Colour | Literal["primary"] = "primary"
     line: Sequence[float] | None = None
     help: str | None = None
+    kind: Literal["area", "bar"] = "area"
 
 
 def figures(shown: Sequence[Figure]) -> None:
@@ -71,8 +72,8 @@ def figures(shown: Sequence[Figure]) -> None:
                 delta_description=figure.note if moved is not None else None,
                 delta_color=figure.colour,
                 delta_arrow="up" if moved and moved[0] in "+×" else "down" if moved and moved[0] == "−" else "off",
-                chart_data=list(figure.line) if figure.line else None,
-                chart_type="area",
+                chart_data=list(figure.line) if figure.line and len(figure.line) > 1 else None,
+                chart_type=figure.kind,
                 border=True,
                 height="stretch",
                 help=figure.help,

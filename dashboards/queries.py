@@ -7,6 +7,7 @@ and so has a new key at the next tick. Errors are never kept. Nothing here draws
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from .scope import Scope
 
 LIVE_S = 60.0
 STATE_KEPT_S = 1.0
+WAITED_EVERY_S = 5.0
+WAITED_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,20 @@ def _answer(asked: Asked, _source: Any) -> Any:
 
 @st.cache_resource(ttl=10, max_entries=8, show_spinner=False)
 def _fleet(source: int, tick: int, _state: State) -> Fleet:
+    del source, tick  # they are the cache's key
     return read_fleet(_state)
 
 
 @st.cache_resource(ttl=10, max_entries=8, show_spinner=False)
 def _incidents(source: int, tick: int, _state: State) -> tuple[Incident, ...]:
+    del source, tick
     return tuple(read_incidents(_state))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _waited(source: int) -> deque[tuple[int, int]]:
+    del source
+    return deque(maxlen=WAITED_POINTS)
 
 
 class Questions:
@@ -105,6 +116,14 @@ class Questions:
         """All events of one order, trace or transaction."""
         answer: tuple[Event, ...] = self._ask("correlate", id, start, end)
         return answer
+
+    def waited(self, waiting: int) -> list[float]:
+        """How many events have been on their way since these boards were first looked at: State keeps no history, so
+        each look adds to it, a point every few seconds."""
+        line, tick = _waited(id(self.state)), self._tick(WAITED_EVERY_S)
+        if not line or line[-1][0] != tick:
+            line.append((tick, waiting))
+        return [float(number) for _, number in line]
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         return _answer(Asked(id(self.store), method, arguments), self.store)

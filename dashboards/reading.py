@@ -55,12 +55,11 @@ def in_full(board: Board, event: Event) -> None:
                     if st.button(label, icon=":material/route:", key=f"jump-{event.id}-{name}"):
                         st.session_state[GOTO] = value
                         st.rerun()
-        left, middle, right = st.columns([2, 2, 1], gap="medium")
+        left, right = st.columns(2, gap="medium")
         with left:
             _pairs("Event", facts(event, board.zone))
-        with middle:
-            _pairs("Labels", dict(event.labels))
         with right:
+            _pairs("Labels", dict(event.labels))
             _pairs("Measures", {name: f"{value:g}" for name, value in event.measures.items()})
         if event.error_stack:
             st.markdown("**Stack**")
@@ -74,9 +73,7 @@ def _pairs(name: str, pairs: dict[str, str]) -> None:
         return
     frame = pd.DataFrame({"name": list(pairs), "value": list(pairs.values())})
     columns: Columns = {"name": cc.TextColumn("Name", width=110), "value": cc.TextColumn("Value", width=260)}
-    st.dataframe(
-        frame, column_config=columns, hide_index=True, row_height=28, alt=name, height=(len(frame) + 1) * 29 + 8
-    )
+    st.dataframe(frame, column_config=columns, hide_index=True, row_height=28, alt=name, height="content")
 
 
 def path(board: Board, id: str) -> None:
@@ -85,12 +82,14 @@ def path(board: Board, id: str) -> None:
         scope = board.scope()
         events = board.questions.correlate(id, scope.start - PATH_EARLIER_S, scope.end + 60)
         if not events:
-            parts.headline(":gray[○] nothing bears this id", f"{parts.plain(id)} · {board.period(scope)}")
+            with board.head:
+                parts.headline(":gray[○] nothing bears this id", f"{parts.plain(id)} · {board.period(scope)}")
             parts.quiet(
                 "An id must be exact: an order, a trace, a transaction, or any label's value. Try a longer period."
             )
             return
-        _path_headline(board, id, events)
+        with board.head:
+            _path_headline(board, id, events)
         names = list(dict.fromkeys(event.service for event in events))
         with st.container(border=True):
             parts.title("The way it took", f"{count(len(names), 'service')}, in the order of time")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from collector.ports import Volume, Where
 
-RANGES = {"15m": 900.0, "1h": 3_600.0, "24h": 86_400.0, "7d": 604_800.0}
-RANGE_WORDS = {"15m": "15 m", "1h": "1 h", "24h": "24 h", "7d": "7 d"}
-DEFAULT_RANGE = "24h"
+RANGES = {"15 m": 900.0, "1 h": 3_600.0, "24 h": 86_400.0, "7 d": 604_800.0}
+BEFORE = {"15 m": "the 15 min before", "1 h": "the hour before", "24 h": "the day before", "7 d": "the week before"}
+DEFAULT_RANGE = "24 h"
 
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400)
 MOST_STEPS = 300
@@ -76,12 +76,12 @@ class Scope:
     @property
     def name(self) -> str:
         """`24 h`; '' for a brushed period."""
-        return "" if self.choice.zoom else RANGE_WORDS[self.choice.range]
+        return "" if self.choice.zoom else self.choice.range
 
     @property
     def before_words(self) -> str:
-        """`the 24 h before`."""
-        return f"the {self.name} before" if self.name else "the same time before"
+        """`the day before`."""
+        return BEFORE.get(self.name, "the same time before")
 
     def where(self, *, before: bool = False, errors: bool = False) -> Where:
         """The question's frame; with `before`, over both periods."""

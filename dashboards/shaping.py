@@ -78,6 +78,13 @@ def rates(volume: Volume, scope: Scope, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["t", "series", "value"])
 
 
+def trend(volume: Volume, name: str, scope: Scope) -> Sequence[int]:
+    """One series' counts, over whole steps only: a part of one would look like a fall."""
+    counts = volume.series.get(name, ())
+    cut = len(counts) > 1 and scope.length_of(volume.times[-1]) < scope.step_s
+    return counts[:-1] if cut else counts
+
+
 def rate_line(volume: Volume, scope: Scope) -> list[float]:
     """Events a second, a step, over all series."""
     counts = sums(volume)
@@ -129,6 +136,21 @@ def counts_by(latency: Latency) -> dict[str, dict[int, int]]:
     return {name: merge(series) for name, series in latency.series.items()}
 
 
+def coarse(latency: Latency, scope: Scope) -> Latency:
+    """The period's durations in at most HEAT_COLUMNS steps."""
+    width = math.ceil(scope.steps / HEAT_COLUMNS)
+    within = [index for index, at in enumerate(latency.times) if scope.start <= at < scope.end]
+    starts = range(within[0], within[-1] + 1, width) if within else range(0)
+    return Latency(
+        width * latency.step_s,
+        tuple(latency.times[index] for index in starts),
+        {
+            name: tuple(merge(steps[index : index + width]) for index in starts)
+            for name, steps in latency.series.items()
+        },
+    )
+
+
 def percentile_line(latency: Latency, q: float, start: float, end: float = math.inf) -> list[tuple[float, float]]:
     """(time, milliseconds) of every step in [start, end) that has a duration."""
     found = []
@@ -150,27 +172,22 @@ def percentile_frame(latency: Latency, start: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["t", "series", "value"])
 
 
-def heat(latency: Latency, scope: Scope) -> pd.DataFrame:
+def heat(columns: Latency, scope: Scope) -> pd.DataFrame:
     """Columns t, t2 (ms), low, high (milliseconds), count: one row a cell that has anything, and no other."""
-    width = math.ceil(scope.steps / HEAT_COLUMNS)
-    span_s = width * scope.step_s
     cells: dict[tuple[float, int], int] = {}
-    for series in latency.series.values():
-        for at, step in zip(latency.times, series, strict=True):
-            if at >= scope.start:
-                column = scope.start + math.floor((at - scope.start) / span_s) * span_s
-                for bucket, number in step.items():
-                    key = column, bucket // HEAT_MERGE
-                    cells[key] = cells.get(key, 0) + number
+    for series in columns.series.values():
+        for at, step in zip(columns.times, series, strict=True):
+            for bucket, number in step.items():
+                cells[at, bucket // HEAT_MERGE] = cells.get((at, bucket // HEAT_MERGE), 0) + number
     rows = [
         (
-            column * 1_000,
-            min(column + span_s, scope.end) * 1_000,
+            at * 1_000,
+            min(at + columns.step_s, scope.end) * 1_000,
             lower_ns(row * HEAT_MERGE) / 1e6,
             lower_ns((row + 1) * HEAT_MERGE) / 1e6,
             number,
         )
-        for (column, row), number in sorted(cells.items())
+        for (at, row), number in sorted(cells.items())
     ]
     return pd.DataFrame(rows, columns=["t", "t2", "low", "high", "count"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -22,7 +22,7 @@ Columns = dict[str, Any]
 def state_column(label: str = "State") -> Any:
     """Verdicts as badges: sign, word and colour."""
     return cc.MultiselectColumn(
-        label, options=[signed(each) for each in Verdict], color=[SIGNS[each][1] for each in Verdict], width=126
+        label, options=[signed(each) for each in Verdict], color=[SIGNS[each][1] for each in Verdict], width=112
     )
 
 
@@ -31,9 +31,9 @@ def level_column() -> Any:
     return cc.MultiselectColumn("Level", options=list(LEVEL_LOOKS), color=list(LEVEL_LOOKS.values()), width=94)
 
 
-def height_of(rows: int, most: int) -> int:
-    """A table's height for its rows, scrolling from `most` on."""
-    return (min(rows, most) + 1) * ROW_HEIGHT + 3
+def height_of(rows: int, most: int) -> int | Literal["content"]:
+    """A table's height: its rows', or scrolling from `most` on."""
+    return "content" if rows <= most else int((most + 1.5) * ROW_HEIGHT)
 
 
 def table(frame: pd.DataFrame, columns: Columns, alt: str, *, most: int = 14) -> None:

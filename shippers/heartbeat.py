@@ -20,6 +20,7 @@ from .errors import LastbeatError
 from .event import Renderer, number_line
 from .identity import Identity
 from .transports.protocol import Rejected, Transport
+from .trouble import Trouble
 
 log = logging.getLogger("lastbeat.heartbeat")
 
@@ -77,8 +78,7 @@ class Heartbeat:
         self._next_at = self._began_at
         self._retry_at: float | None = None
         self._asked = False
-        self.trouble = ""
-        """Why the last beat could not be sent; empty when it could."""
+        self.trouble = Trouble("heartbeats", log, clock)
 
     @property
     def number(self) -> int:
@@ -135,14 +135,14 @@ class Heartbeat:
         try:
             self._transport.send([beat.aged(now) for beat in beats], self._interval_s / 3)
         except Rejected as error:
-            self._note(str(error))
+            self.trouble.begins(str(error))
             if error.index is not None and error.code not in _WAITS_FOR_A_PERSON:
                 self._void(beats[error.index], error.code)
         except LastbeatError as error:
-            self._note(str(error))
-            wait_s = max(wait_s, min(error.retry_after_s or 0.0, self._interval_s))
+            self.trouble.begins(str(error))
+            wait_s = max(wait_s, error.retry_after_s or 0.0)  # the next beat is not put off by it
         else:
-            self._note("")
+            self.trouble.ends()
             with self._lock:
                 sent = beats[-1].batch.header.last
                 self._unsent = [beat for beat in self._unsent if beat.batch.header.first > sent]
@@ -155,8 +155,3 @@ class Heartbeat:
                 Beat(beat.batch.void(f"refused: {code}"), beat.sealed_at) if beat is refused else beat
                 for beat in self._unsent
             ]
-
-    def _note(self, trouble: str) -> None:
-        if bool(trouble) != bool(self.trouble):
-            log.warning("lastbeat: heartbeats %s", f"can't be sent: {trouble}" if trouble else "are sent again")
-        self.trouble = trouble

@@ -21,6 +21,7 @@ from .errors import LastbeatError
 from .event import Line
 from .streams import Streams
 from .transports.protocol import Rejected, Transport
+from .trouble import Trouble
 
 log = logging.getLogger("lastbeat.sender")
 
@@ -73,8 +74,7 @@ class Sender:
         self._one_by_one = False
         self.voided: dict[str, int] = {}
         """Events given up at the door after they had numbers, by reason."""
-        self.trouble = ""
-        """Why the last request failed; empty when it didn't."""
+        self.trouble = Trouble("events", log, clock)
 
     @property
     def sealed_events(self) -> int:
@@ -212,14 +212,11 @@ class Sender:
         wait_s = max(at_least_s or 0.0, ceiling * (0.5 + self._chance() / 2))
         self._retry_at = self._clock.monotonic() + wait_s
         self._failures = min(self._failures + 1, 16)
-        if not self.trouble:
-            log.warning("lastbeat: events wait in memory: %s", trouble)
-        self.trouble = trouble
+        self.trouble.begins(trouble)
 
     def _recovered(self) -> None:
-        if self.trouble:
-            log.warning("lastbeat: events are sent again, after %d failed tries", self._failures)
-        self.trouble, self._failures, self._retry_at, self._one_by_one = "", 0, 0.0, False
+        self.trouble.ends()
+        self._failures, self._retry_at, self._one_by_one = 0, 0.0, False
 
     def _answer(self, asked: int, *, failed: bool) -> None:
         for _ in range(asked):

@@ -242,5 +242,5 @@ class Shipper:
             counts.size_bytes,
             boot.trimmed.count,
             boot.heartbeat.number,
-            boot.sender.trouble or boot.heartbeat.trouble,
+            boot.sender.trouble.text or boot.heartbeat.trouble.text,
         )

@@ -83,7 +83,8 @@ class Worker:
                 wait_s = self._step()
             except Exception:
                 self.faults += 1
-                log.exception("lastbeat: %s: unexpected trouble, going on in %g s", self._name, _AFTER_FAULT_S)
+                if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, 8th …: told, but not for ever
+                    log.exception("lastbeat: %s: unexpected trouble, going on in %g s", self._name, _AFTER_FAULT_S)
                 wait_s = _AFTER_FAULT_S
             self._rest(wait_s)
 

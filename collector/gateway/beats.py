@@ -28,7 +28,7 @@ _MAX_SECONDS = 31 * 86_400.0
 _MAX_REASON = 200
 _MAX_UNSENT = 100
 _MAX_SOURCES = 10_000
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(s|m|h|d)?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(s|m|h|d)?", re.ASCII)
 _UNIT_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _KNOWN = ("region", "instance", "interval", "grace", "state", "reason")
 

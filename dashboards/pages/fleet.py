@@ -64,7 +64,7 @@ def _body(board: Board) -> None:
         scope = board.scope()
         seen = overview.ask(board, scope)
         by_application = board.questions.latency(scope, "application", whole=True)
-        numbers = Numbers(seen.volume, seen.errors, counts_by(by_application))
+        numbers = Numbers(seen.volume, seen.errors, scope, counts_by(by_application))
         overview.figures(board, seen, fleet or Fleet())
         with st.container(key="charts"):
             overview.charts(board, seen, fleet or Fleet(), rows, incidents)
@@ -80,14 +80,14 @@ def _table(board: Board, rows: Sequence[ServiceRow], numbers: Numbers | None) ->
         "State": state_column(),
         "Service": cc.TextColumn(width=132),
         "Region": cc.TextColumn(width=78),
-        "Last beat": cc.TextColumn(width=104, help="When the journal received the last heartbeat."),
+        "Last beat": cc.TextColumn(width=100, help="When the journal received the last heartbeat."),
         "Live / min": cc.TextColumn(width=74, help="Instances that beat, and how many must."),
         "Version": cc.TextColumn(width=108, help="▲ stands where a newer version runs beside an older one."),
-        "Zone": cc.TextColumn(width=150),
-        "Volume": cc.AreaChartColumn(f"Volume, {span}", width=150, y_min=0),
+        "Zone": cc.TextColumn(width=58, help="Without the region's name."),
+        "Volume": cc.AreaChartColumn(f"Volume, {span}", width=130, y_min=0),
         "Errors": cc.NumberColumn(format="%.2f %%", width=74),
         "p95": cc.NumberColumn(format="%,.0f ms", width=74),
-        "Why": cc.TextColumn(width=330),
+        "Why": cc.TextColumn(width=440),
     }
     frame = services_frame(rows, numbers, board.clock.time())
     return pick(frame, [row.key for row in rows], columns, "Every application, the worst first", SELECTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -13,12 +14,15 @@ from dashboards import parts
 from dashboards.board import Board
 from dashboards.figures import NOTHING, moment, time_of
 from dashboards.incidents_view import (
+    began_line,
     chosen,
     history_frame,
     lasted,
+    lengths_line,
     median_length,
     median_notice,
     notices_frame,
+    open_line,
     opened,
     place_words,
     sentence,
@@ -90,12 +94,13 @@ def _body(board: Board) -> None:
 
 
 def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts.Figure]:
-    still = opened(during)
-    pages = [each for each in during if each.severity is Severity.PAGE]
-    waiting = undelivered(during)
+    scope = board.scope()
+    span = scope.name or "this period"
+    still, waiting = opened(during), undelivered(during)
     length, told = median_length(during, now), median_notice(during)
-    span = board.scope().name or "this period"
+    pages = [each for each in during if each.severity is Severity.PAGE]
     alarm = any(each.status is Status.FIRING and each.severity is Severity.PAGE for each in still)
+    notices = [notice.created_at for each in during for notice in each.notices]
     return [
         parts.Figure(
             "Open",
@@ -103,18 +108,43 @@ def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts
             None,
             "need a look" if still else "all well",
             "red" if alarm else "orange" if still else "green",
+            open_line(during, scope.start, scope.end),
         ),
-        parts.Figure("Pages", str(len(pages)), None, f"in {span}", "gray"),
-        parts.Figure("Time to resolve", duration(length) if length is not None else NOTHING, None, "median", "gray"),
         parts.Figure(
-            "Time to tell", duration(told) if told is not None else NOTHING, None, "median, from its beginning", "gray"
+            "Pages",
+            str(len(pages)),
+            None,
+            f"in {span}",
+            "gray",
+            began_line([each.began_at for each in pages], scope.start, scope.end),
+            kind="bar",
+        ),
+        parts.Figure(
+            "Time to resolve",
+            duration(length) if length is not None else NOTHING,
+            None,
+            "median",
+            "gray",
+            lengths_line(during),
+            kind="bar",
+        ),
+        parts.Figure(
+            "Time to tell",
+            duration(told) if told is not None else NOTHING,
+            None,
+            "median, from its beginning",
+            "gray",
+            help="From when it went wrong to the first notice that arrived.",
         ),
         parts.Figure(
             "Undelivered",
             str(waiting),
             None,
-            "notices still on their way" if waiting else "all arrived",
+            "still on their way" if waiting else "all notices arrived",
             "orange" if waiting else "green",
+            began_line(notices, scope.start, scope.end),
+            kind="bar",
+            help="Notices that have not arrived; the bars are all notices.",
         ),
     ]
 
@@ -210,7 +240,7 @@ def _silences(board: Board, now: float) -> None:
             until = moment(held.ends_at, board.zone, now)
             st.markdown(f":gray[■] **{parts.plain(what)} is silenced** :gray[· until {until}{why}]", width="stretch")
             if st.button("Lift", key=f"lift-{held.key}", icon=":material/notifications:"):
-                _act(lambda key=held.key: _lifted(board, key, now))
+                _act(partial(_lifted, board, held.key, now))
 
 
 def _lifted(board: Board, key: str, now: float) -> str:

@@ -13,7 +13,7 @@ from dashboards.charts import heat_chart, latency_chart, marks_frame
 from dashboards.controls import zoom_to
 from dashboards.figures import change, count, latency, moment
 from dashboards.scope import Scope
-from dashboards.shaping import counts_by, counts_of, heat, percentile_frame, percentile_line, spark
+from dashboards.shaping import coarse, counts_by, counts_of, heat, percentile_frame, percentile_line, spark
 from dashboards.tables import Columns, cc, table
 
 
@@ -42,20 +42,12 @@ def _headline(board: Board) -> None:
             return
         services = _by_service(board, scope)
         slowest = max(services, key=lambda name: percentile_ns(services[name], 0.95) or 0)
+        its_p95 = latency(percentile_ns(services[slowest], 0.95))
         moved = change(p95, p95_before)
-        slow = parts.plain(slowest)
+        known = [f"{count(sum(now.values()))} timed", f"p95 {moved} on {scope.before_words}" if moved else ""]
         parts.headline(
-            f"95 of 100 take under {latency(p95)} · {slow} is slowest, {latency(percentile_ns(services[slowest], 0.95))}",
-            " · ".join(
-                filter(
-                    None,
-                    (
-                        f"{count(sum(now.values()))} timed",
-                        f"p95 {moved} on {scope.before_words}" if moved else "",
-                        board.period(scope),
-                    ),
-                )
-            ),
+            f"95 of 100 take under {latency(p95)} · {parts.plain(slowest)} is slowest, {its_p95}",
+            " · ".join(filter(None, [*known, board.period(scope)])),
         )
 
 
@@ -72,37 +64,40 @@ def _body(board: Board) -> None:
             with left, st.container(border=True, height="stretch"):
                 _lines(board, scope, found)
             with right, st.container(border=True, height="stretch"):
-                parts.title("Where requests lie", "darker is more of them, the line is p95")
-                line = percentile_line(found, 0.95, scope.start)
-                parts.chart(heat_chart(heat(found, scope), line), "Heat map of latency over time, with p95 as a line")
+                parts.title("Where requests lie", "denser is more of them, the line is p95")
+                columns = coarse(found, scope)
+                line = percentile_line(columns, 0.95, scope.start)
+                parts.chart(heat_chart(heat(columns, scope), line), "Heat map of latency over time, with p95 as a line")
         with st.container(border=True):
             _services(board, scope)
 
 
 def _figures(scope: Scope, found: Latency) -> None:
     now, before = counts_of(found, scope.start), counts_of(found, scope.before_start, scope.start)
+    columns = coarse(found, scope)
     shown = []
     for label, q in (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)):
         value, then = percentile_ns(now, q), percentile_ns(before, q)
         slower = bool(value and then and value > 1.25 * then)
-        line = spark([ms for _, ms in percentile_line(found, q, scope.start)])
-        note = f"on {scope.before_words}" if then else None
+        line = spark([ms for _, ms in percentile_line(columns, q, scope.start)])
+        note = "vs before" if then else None
         shown.append(
             parts.Figure(label, latency(value), change(value, then), note, "orange" if slower else "primary", line)
         )
-    timed = [sum(step.values()) for step in found.series.get("", ())]
+    timed = [sum(step.values()) for step in columns.series.get("", ())]
     shown.append(parts.Figure("Timed", count(sum(now.values())), None, "events with a duration", "gray", spark(timed)))
     parts.figures(shown)
 
 
 def _lines(board: Board, scope: Scope, found: Latency) -> None:
-    line = percentile_line(found, 0.95, scope.start)
+    columns, earlier = coarse(found, scope), coarse(found, scope.earlier)
+    line = percentile_line(columns, 0.95, scope.start)
     at, worst = max(line, key=lambda point: point[1])
-    before = [(at_ + scope.shift_s, ms) for at_, ms in percentile_line(found, 0.95, scope.before_start, scope.start)]
+    before = [(at_ + scope.shift_s, ms) for at_, ms in percentile_line(earlier, 0.95, scope.before_start, scope.start)]
     before = [(at_, ms) for at_, ms in before if at_ < scope.end]
     finding = f"p95 was highest at {moment(at, board.zone, scope.end)}, {latency(worst * 1e6)}"
     parts.title("Percentiles", finding + (" · dashed: p95 before" if before else ""))
-    drawn = latency_chart(percentile_frame(found, scope.start), marks_frame(before=before))
+    drawn = latency_chart(percentile_frame(columns, scope.start), marks_frame(before=before))
     span = parts.brushed_chart(drawn, "p50, p95 and p99 over time", f"latency-{board.choice.zoom}")
     if span is not None:
         zoom_to(span)
@@ -113,7 +108,8 @@ def _services(board: Board, scope: Scope) -> None:
     before = _by_service(board, scope.earlier) if board.choice.compare else {}
     parts.title("By service", "the slowest first")
     rows = []
-    for name, counts in now.items():
+    for name in sorted(now, key=lambda each: -_ms(now[each], 0.95))[:100]:
+        counts = now[name]
         p95, then = percentile_ns(counts, 0.95), percentile_ns(before.get(name, {}), 0.95)
         rows.append(
             {
@@ -126,14 +122,13 @@ def _services(board: Board, scope: Scope) -> None:
                 "Why": _why(p95, then, scope),
             }
         )
-    rows.sort(key=lambda row: -float(row["p95"]))
     columns: Columns = {name: cc.NumberColumn(format="%,.1f ms") for name in ("p50", "p95", "p99")}
     columns |= {
         "Timed": cc.NumberColumn(format="localized"),
         "On before": cc.TextColumn("p95 on before", alignment="right"),
         "Why": cc.TextColumn(width=360),
     }
-    table(pd.DataFrame(rows[:100]), columns, "Latency by service, the slowest first")
+    table(pd.DataFrame(rows), columns, "Latency by service, the slowest first")
 
 
 def _ms(counts: dict[int, int], q: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from alerts.words import count
-from collector.ports import Event, Page, Volume, Where
+from collector.ports import Page, Volume, Where
 from dashboards import parts, reading
 from dashboards.board import Board
 from dashboards.charts import LEVEL_SLOTS, marks_frame, volume_chart
@@ -25,20 +25,18 @@ TAIL_S = 1.0
 SELECTED = "logs_selected"
 CURSORS = "logs_cursors"
 TAIL = "logs_tail"
-LEVELS_SHOWN = (("Info", ("INFO",), "primary"), ("Warnings", ("WARNING",), "orange"), ("Errors", ("ERROR",), "red"))
 
 
 def page(board: Board) -> None:
     """Draw the page."""
     if reading.GOTO in st.session_state:
         st.session_state["id"] = st.session_state.pop(reading.GOTO)
-    id = str(st.session_state.get("id") or "").strip()
-    if not id:
-        board.headline(lambda: _headline(board))
     _find()
-    if id:
-        board.live(lambda: reading.path(board, id), every_s=None)
+    followed = str(st.session_state.get("id") or "").strip()
+    if followed:
+        board.live(lambda: reading.path(board, followed), every_s=None)
         return
+    board.headline(lambda: _headline(board))
     board.live(lambda: _overview(board))
     if st.session_state.get("follow"):
         board.live(lambda: _follow(board), every_s=TAIL_S)
@@ -103,7 +101,7 @@ def _overview(board: Board) -> None:
         for label, level, colour in (
             ("Info", "INFO", "primary"),
             ("Warnings", "WARNING", "orange"),
-            ("Errors", "ERROR", "red"),
+            ("Errors", "ERROR", "orange"),
             ("Critical", "CRITICAL", "red"),
         ):
             counts = volume.series.get(level, ())
@@ -187,11 +185,12 @@ def _follow(board: Board) -> None:
         asked = replace(where, start=0, end=0)
         held = st.session_state.get(TAIL)
         if held is None or held[0] != asked:
-            newest = board.questions.store.search(replace(where, end=board.clock.time() + 60), Page(50)).events
-            held = (asked, board.questions.tail(where, None, TAIL_LINES).after, newest)
-        lines: tuple[Event, ...] = held[2]
+            # The cursor first: what comes in between the two is then in both, and not in neither.
+            cursor = board.questions.tail(where, None, TAIL_LINES).after
+            newest = board.questions.search(replace(where, end=board.clock.time() + 60), Page(50)).events
+            held = (asked, cursor, newest)
         came = board.questions.tail(where, held[1], TAIL_LINES)
-        lines = (*reversed(came.events), *lines)[:TAIL_LINES]
+        lines = tuple({event.id: event for event in (*reversed(came.events), *held[2])}.values())[:TAIL_LINES]
         st.session_state[TAIL] = (asked, came.after, lines)
         now = time_of(board.clock.time(), board.zone, seconds=True)
         parts.title("Following", f"{count(len(came.events), 'new line')} at {now} · turn it off to open a line")

@@ -17,11 +17,11 @@ from dashboards.figures import NOTHING, change, count, moment, percent, rate
 from dashboards.fleet_view import deploys
 from dashboards.incidents_view import chosen, lines_of
 from dashboards.scope import Scope, split
-from dashboards.shaping import Top, ranked, rate_line, rates, ratio_line, spark, sums, top_of, total
+from dashboards.shaping import Top, ranked, rate_line, rates, ratio_line, spark, sums, top_of, total, trend
 from dashboards.tables import Columns, cc, table
 from shippers.errors import Unavailable
 
-BY = {"service": "Service", "region": "Region", "level": "Level"}
+BY = ("service", "region", "level")
 PEAKS = 8
 
 
@@ -32,7 +32,9 @@ def page(board: Board) -> None:
 
 
 def _by() -> str:
-    return str(st.session_state.get("by") or "service")
+    # The control stands in the chart's card, below what needs it: on the first run of a page only the URL knows.
+    asked = st.session_state.get("by") or st.query_params.get("by")
+    return asked if asked in BY else BY[0]
 
 
 def _headline(board: Board) -> None:
@@ -82,7 +84,7 @@ def _figures(board: Board, scope: Scope, peak: Top | None, seen: tuple[Volume, V
     volume, before, errors, errors_before = seen
     line = spark(rate_line(volume, scope))
     moved = change(total(volume) / scope.seconds, total(before) / scope.shift_s)
-    note = f"on {scope.before_words}"
+    note = "vs before"
     share = total(errors) / total(volume) if total(volume) else None
     share_before = total(errors_before) / total(before) if total(before) else None
     worse = bool(share and share_before and share > 0.005 and share > 1.5 * share_before)
@@ -129,10 +131,9 @@ def _chart(board: Board, scope: Scope, volume: Volume, before: Volume, peak: Top
             parts.title("Events a second", found + (" · dashed: the period before" if total(before) else ""))
             st.segmented_control(
                 "Split by",
-                list(BY),
-                default="service",
+                BY,
+                default=BY[0],
                 required=True,
-                format_func=BY.__getitem__,
                 key="by",
                 bind="query-params",
                 label_visibility="collapsed",
@@ -187,10 +188,10 @@ def _split_table(scope: Scope, volume: Volume, before: Volume, errors: Volume) -
         moved = change(mine / scope.seconds, then / scope.shift_s)
         rows.append(
             {
-                BY[_by()]: name or "(none)",
+                _by().capitalize(): name or "(none)",
                 "Events": mine,
                 "Share": 100 * mine / whole,
-                "Trend": spark(volume.series[name]),
+                "Trend": spark(trend(volume, name, scope)),
                 "Before": moved or ("new" if total(before) else ""),
                 "Errors": 100 * wrong / mine if mine else None,
             }
@@ -222,6 +223,7 @@ def _peaks_table(board: Board, scope: Scope) -> None:
         ]
     )
     columns: Columns = {
+        "At": cc.TextColumn(width=118),
         "Events": cc.NumberColumn(format="localized"),
         "Its share": cc.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
     }

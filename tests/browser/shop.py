@@ -6,12 +6,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from zlib import crc32
 
 from alerts.document import to_doc
 from alerts.fleet import InstanceRow, ServiceRow, Sight
 from alerts.incidents import Incident, Notice, Severity, Status
 from alerts.staleness import Verdict
 from alerts.state.memory import MemoryState
+from alerts.words import duration
 from collector.memory import MemoryStore
 from collector.ports import Event, Table
 from shippers.clock import Clock
@@ -83,7 +86,7 @@ def _event(random_: random.Random, now: float, at: float, service: str, region: 
     action, order = random_.choice(actions), f"A{int(at) % 900_000 + 100_000}"
     number = random_.choice((1, 2))
     instance = f"{service}-{region.removeprefix('cn-')}-{'ab'[number - 1]}"
-    stream = f"boot{abs(hash((instance, 1))) % 10**8:08d}.business"
+    stream = f"boot{(crc32(instance.encode())) % 10**8:08d}.business"
     sequence[stream] = sequence.get(stream, 0) + 1
     return Event(
         at=at, stream=stream, sequence=sequence[stream], level=level, logger=service.replace("-", "."),
@@ -120,64 +123,76 @@ def _version(service: str, number: int) -> str:
     return "1.5.0" if number == 2 and service in ("payment", "order", "channel-card") else "1.4.2"
 
 
-def fill_store(store: MemoryStore, clock: Clock, count: int = 24_000) -> None:
+def fill_store(store: MemoryStore, clock: Clock, count: int = 60_000) -> None:
     """A day and the day before."""
     now = clock.time()
     for event in sorted([*events(now, count), *order_path(now)], key=lambda event: event.at):
         store.add(event)
 
 
-def fill_state(state: MemoryState, clock: Clock) -> None:
-    """The fleet as of now, with its incidents."""
+def newcomers(clock: Clock) -> Iterator[Event]:
+    """What is logged within a second; give or take."""
     now = clock.time()
+    random_ = random.Random(now)
+    for number in range(random_.choice((0, 1, 2))):
+        service = random_.choice(list(SERVICES))
+        event = _event(random_, now, now - random_.random(), service, "cn-east", {})
+        yield replace(event, stream="livelive1.business", sequence=int(now * 1_000) + number)
+
+
+def fill_state(state: MemoryState, clock: Clock, died_at: float | None = None) -> None:
+    """The fleet as of now, with its incidents; the dead fell silent at `died_at`."""
+    now = clock.time()
+    dead_for_s = DEAD_FOR_S if died_at is None else now - died_at
     fleet: dict[str, dict[str, object]] = {}
     for region in REGIONS:
         for service in SERVICES:
-            instances = [_instance(region, service, number, now) for number in (1, 2)]
-            rows = [*instances, _service(region, service, instances, now)]
+            instances = [_instance(region, service, number, now, dead_for_s) for number in (1, 2)]
+            rows = [*instances, _service(region, service, instances, now, dead_for_s)]
             fleet |= {row.key: to_doc(row) for row in rows}
         sight = Sight(region, "default", False, now - 9_000, now - 0.6, ("gw-1", "gw-2"))
         fleet[sight.key] = to_doc(sight)
     state.put_many(Table.FLEET, fleet)
-    state.put_many(Table.INCIDENTS, {each.id: to_doc(each) for each in incidents(now)})
+    if died_at is None or state.get(Table.INCIDENTS, "inc-1") is None:
+        state.put_many(Table.INCIDENTS, {each.id: to_doc(each) for each in incidents(now, dead_for_s)})
 
 
-def _instance(region: str, service: str, number: int, now: float) -> InstanceRow:
+def _instance(region: str, service: str, number: int, now: float, dead_for_s: float) -> InstanceRow:
     dead = (region, service) == DEAD
     late = (region, service) == LATE and number == 2
-    quiet = DEAD_FOR_S + number if dead else 34.0 if late else (hash((service, number)) % 90) / 10
+    quiet = dead_for_s + number if dead else 34.0 if late else (crc32(f"{service}{number}".encode()) % 90) / 10
     name = f"{service}-{region.removeprefix('cn-')}-{'ab'[number - 1]}"
     why = f"last beat {quiet:.0f} s ago, allowed 30 s" if dead or late else ""
-    sent = 40_000 + hash(name) % 9_000
+    sent = 40_000 + crc32(name.encode()) % 9_000
     return InstanceRow(
         region=region, service=service, instance=name, verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
         why=why, since=now - (quiet - 30 if dead or late else 80_000), last_notify_time=now - quiet,
-        boot=f"{abs(hash(name)) % 16**12:012x}", beat=8_000 + number, started_at=now - (5_400 if number == 2 else 190_000),
+        boot=f"{crc32(name.encode()) % 16**12:012x}", beat=8_000 + number, started_at=now - (5_400 if number == 2 else 190_000),
         interval_s=10.0, grace_s=20.0, version=_version(service, number), environment="prod",
         zone=f"{region}-{'ab'[number - 1]}", host=f"{region}-h{number}", pid=4_000 + number, ingress="default", via="gw-1",
-        cpu_percent=round(2 + hash(name) % 170 / 10, 1), memory_bytes=90_000_000 + hash(name) % 60_000_000,
-        queue_events=hash(name) % 7, restarts=3 if dead else 0, dropped=0,
-        streams={"business": {"last": sent, "acked": sent - hash(name) % 4, "dropped": 0}},
+        cpu_percent=round(2 + crc32(name.encode()) % 170 / 10, 1), memory_bytes=90_000_000 + crc32(name.encode()) % 60_000_000,
+        queue_events=crc32(name.encode()) % 7, restarts=3 if dead else 0, dropped=0,
+        streams={"business": {"last": sent, "acked": sent - crc32(name.encode()) % 4, "dropped": 0}},
     )  # fmt: skip
 
 
-def _service(region: str, service: str, instances: list[InstanceRow], now: float) -> ServiceRow:
+def _service(region: str, service: str, instances: list[InstanceRow], now: float, dead_for_s: float) -> ServiceRow:
     dead, late = (region, service) == DEAD, (region, service) == LATE
     return ServiceRow(
         region=region, service=service, verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
-        why="0 of 2 instances beat: last beat 3 min 12 s ago, allowed 30 s" if dead
+        why=f"0 of 2 instances beat: last beat {duration(dead_for_s)} ago, allowed 30 s" if dead
         else "1 of 2 instances late: last beat 34 s ago, allowed 30 s" if late else "",
-        since=now - DEAD_FOR_S if dead else now - 4 if late else now - 80_000,
+        since=now - dead_for_s if dead else now - 4 if late else now - 80_000,
         last_notify_time=max(each.last_notify_time for each in instances), live=0 if dead else 2, known=2,
         minimum=1, versions=tuple(sorted({each.version for each in instances})),
         zones=tuple(sorted({each.zone for each in instances})), restarts=3 if dead else 0, incident="inc-1" if dead else None,
     )  # fmt: skip
 
 
-def incidents(now: float) -> Iterator[Incident]:
+def incidents(now: float, dead_for_s: float) -> Iterator[Incident]:
     """One open page, one acknowledged warning, and some that are over."""
     region, service = DEAD
-    began = now - DEAD_FOR_S
+    began = now - dead_for_s
     yield Incident(
         "inc-1", f"down:{region}/{service}", "down", Severity.PAGE, Status.FIRING, region, service, "", "",
         f"{service} is down in {region}", "0 of 2 instances beat: last beat 3 min 12 s ago, allowed 30 s", began, began + 31,

@@ -231,6 +231,15 @@ def test_one_refused_dataset_does_not_hold_up_the_others():
     assert lane.numbers("console") == []
     assert lane.buffer.counts().dropped == {"console": {"refused": 5}}
     assert lane.streams.progress()["console"] == Progress(last=10, acked=0)
+    request = lane.sender.flush()
+    lane.sender.step()
+    assert request.reached, "a flush doesn't wait for a dataset that is refused"
+    lane.clock.advance(30)
+    lane.transport.outcomes.append(Unavailable("away"))
+    lane.log(1)
+    request = lane.sender.flush()
+    lane.sender.step()
+    assert not request.reached
     lane.transport.open = True
     lane.run(60)
     lane.log(5, "console")
@@ -310,6 +319,16 @@ def test_whatever_the_gateway_answers_every_number_arrives_once_or_as_void(burst
         assert lane.numbers(dataset) == list(range(1, sent + 1))
         assert lane.streams.progress().get(dataset, Progress()) == Progress(sent, sent)
     assert lane.buffer.waiting == lane.sender.sealed_events == 0
+
+
+def test_acked_never_jumps_over_a_gap():
+    streams = Streams("abcd1234", ME)
+    lines = [Line("business", "2026-11-21", b"{")] * 3
+    [first], [second] = streams.seal(lines), streams.seal(lines)
+    streams.ack([second])
+    assert streams.progress()["business"] == Progress(last=6, acked=0)
+    streams.ack([first])
+    assert streams.progress()["business"] == Progress(last=6, acked=3)
 
 
 def test_lines_are_finished_with_their_number():

@@ -1,0 +1,63 @@
+"""Settings come from one file and the environment, and what is wrong in them is said where it stands."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from compose.settings import Settings, load
+from shippers.errors import Misconfigured
+
+EXAMPLE = Path(__file__).parents[3] / "lastbeat.example.toml"
+
+
+def test_the_example_holds_every_setting_with_its_default() -> None:
+    assert load(EXAMPLE).model_dump() == load().model_dump()
+    written = tomllib.loads(EXAMPLE.read_text())
+    told_by_comments = {"tokens", "services", "silences"}
+    derived = {"outbox"}
+    for name, section in Settings.model_fields.items():
+        if name == "data":
+            continue
+        fields = set(type(section.default).model_fields) - told_by_comments - derived
+        assert fields == set(written[name]) - told_by_comments, f"[{name}]"
+
+
+def test_the_environment_wins_over_the_file_and_leaves_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lastbeat.toml"
+    file.write_text('[gateway]\nport = 7500\nname = "east"\n')
+    monkeypatch.setenv("LASTBEAT_GATEWAY__PORT", "7600")
+    settings = load(file)
+    assert (settings.gateway.port, settings.gateway.name) == (7600, "east")
+
+
+def test_variables_of_services_are_none_of_the_platforms_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LASTBEAT_URL", "http://elsewhere")
+    monkeypatch.setenv("LASTBEAT_SERVICE", "checkout")
+    assert load().model_dump() == Settings().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[gateway]\nprot = 1\n", "gateway.prot"),
+        ("[gateway]\nport = 99999\n", "gateway.port"),
+        ("[gatway]\nport = 1\n", "gatway"),
+        ("[gateway\n", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "lastbeat.toml"
+    file.write_text(text)
+    with pytest.raises(Misconfigured, match=said) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="no such file"):
+        load(tmp_path / "none.toml")
