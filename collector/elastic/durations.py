@@ -4,6 +4,8 @@ of every other store."""
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,22 +14,29 @@ from collector.latency import bucket_of, lower_ns
 FIELD = "event.duration"
 
 
+class _Buckets(Sequence[int]):
+    """The bucket of every whole number of nanoseconds, for a search by halves: rounding moves an edge a little from
+    where its formula says."""
+
+    def __len__(self) -> int:
+        return 2**63
+
+    def __getitem__(self, at: Any) -> Any:
+        return bucket_of(at)
+
+
 @cache
 def edge_ns(bucket: int) -> int:
     """The smallest whole number of nanoseconds that falls into a bucket."""
     if bucket == 0:
         return 0
-    edge = math.ceil(lower_ns(bucket))
-    while bucket_of(edge) < bucket:
-        edge += 1
-    while bucket_of(edge - 1) >= bucket:
-        edge -= 1
-    return edge
+    middle = math.ceil(lower_ns(bucket))
+    return bisect_left(_Buckets(), bucket, middle - middle // 50 - 1, middle + middle // 50 + 1)
 
 
 def ranges(shortest_ns: float, longest_ns: float) -> list[dict[str, Any]]:
     """One range a bucket, for durations between these; the first also takes all that is shorter."""
-    low, high = bucket_of(shortest_ns), bucket_of(longest_ns)
+    low, high = max(0, bucket_of(shortest_ns) - 1), bucket_of(longest_ns) + 1  # they come rounded to doubles
     found: list[dict[str, Any]] = []
     for bucket in range(low, high + 1):
         each: dict[str, Any] = {"key": str(bucket), "to": edge_ns(bucket + 1)}
