@@ -61,6 +61,8 @@ class KafkaJournal:
 
     def append(self, batches: Sequence[Batch]) -> None:
         """See Journal.append. When it raises, some may have been kept, or may yet be: the sink drops repeats."""
+        if not batches:
+            return
         deadline = self._clock.monotonic() + self._settings.append_timeout_s
         if self._clock.monotonic() < self._refuse_until:
             raise Unavailable(f"Kafka at {self._settings.bootstrap} did not answer just now", retry_after_s=_REFUSE_S)
@@ -77,7 +79,8 @@ class KafkaJournal:
     def reader(self, group: str | None, datasets: Sequence[str]) -> KafkaReader:
         """See Journal.reader. Readers of a group share the partitions; one without a group reads them all.
 
-        Doesn't connect before it is used, so it never fails. A group holds back no retention here: Kafka knows none.
+        It connects when it is first used, so this never fails; and joins its group then, so that whoever only wants to
+        know what is `committed` takes no partition from anybody. A group holds back no retention: Kafka knows none.
         """
         return KafkaReader(self._settings, self._names, self._clock, group, datasets)
 

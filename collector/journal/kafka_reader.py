@@ -7,6 +7,7 @@ retention deleted before it was read is a Gap. It commits only what it is told t
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,10 @@ _FETCH_BYTES = 2 * MAX_RECORD_BYTES
 
 
 class KafkaReader:
-    """See Reader. One thread; connects at the first call that needs it. Lag is in records.
+    """See Reader. One thread. Lag is in records.
 
-    A group's readers share the partitions, and a rebalance moves as few of them as it can. `assigned` says which are
-    ours; for a group that is none before the first poll.
+    A group's readers share the partitions, and a rebalance moves as few of them as it can. A partition that comes to us
+    in a poll is named by `assigned` before any record of it is handed out, so that the caller can `seek` it first.
     """
 
     def __init__(
@@ -40,11 +41,14 @@ class KafkaReader:
         self._group = None if group is None else names.group(group)
         self._pattern = names.pattern(datasets)
         self._consumer: Any = None
+        self._joined = group is None
+        self._owned: set[TopicPartition] = set()
+        self._ahead: dict[TopicPartition, deque[Record | Gap]] = {}  # fetched or found, not handed out yet
         self._next: dict[TopicPartition, int] = {}
         self._sought: dict[TopicPartition, int] = {}
         self._begun: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
-        self._gap: Gap | None = None
+        self._turn = 0
         self._alive_at = 0.0
         self._closed = False
 
@@ -52,68 +56,102 @@ class KafkaReader:
 
     def poll(self, max_bytes: int, timeout_s: float) -> list[Record]:
         """See Reader.poll. Notices within a second that the brokers are away; recovers by itself."""
-        if self._gap:
-            gap, self._gap = self._gap, None
-            raise gap
         deadline = self._clock.monotonic() + timeout_s
-        consumer = self._connected()
+        known = self.assigned()
         taken: list[Record] = []
         size = 0
-        while size <= max_bytes:
-            left_s = 0.0 if taken else max(0.0, deadline - self._clock.monotonic())
-            records = self._some(consumer, left_s, taken)
-            size += sum(len(record.body) for record in records)
-            taken += records
-            if self._gap or (not records and (taken or self._clock.monotonic() >= deadline)):
+        self._turn += 1
+        while True:
+            idle = not taken and not self._heads(known)
+            came = self._fill(max(0.0, deadline - self._clock.monotonic()) if idle else 0.0, blunt=not taken)
+            size += self._take(taken, known, max_bytes - size)
+            if size > max_bytes or (taken and not came):
                 break
-        if self._gap and not taken:
-            gap, self._gap = self._gap, None
-            raise gap
+            if not taken and (self._heads(known) or self._owned - known or self._clock.monotonic() >= deadline):
+                break
+        taken = [record for record in taken if record.tp in self._owned]
         if taken:
             self._alive_at = self._clock.monotonic()
-        else:
-            self._ask_for_a_sign_of_life(consumer)
-        owned = self.assigned()
-        return [record for record in taken if record.tp in owned]
+            return taken
+        for gap in self._heads(known & self._owned).values():
+            if isinstance(gap, Gap):
+                self._ahead[gap.tp].popleft()
+                self._next[gap.tp] = gap.found
+                raise gap
+        self._ask_for_a_sign_of_life()
+        return []
 
-    def _some(self, consumer: Any, wait_s: float, taken: Sequence[Record]) -> list[Record]:
-        from kafka import errors
+    def _heads(self, known: set[TopicPartition]) -> dict[TopicPartition, Record | Gap]:
+        """What comes next of each partition that has something to be handed out."""
+        free = known - self._paused
+        return {tp: queue[0] for tp, queue in sorted(self._ahead.items()) if queue and tp in free}
 
+    def _take(self, taken: list[Record], known: set[TopicPartition], room: int) -> int:
+        """Hand out what was fetched, until `room` is exceeded; each time another partition comes first."""
+        size = 0
+        tps = list(self._heads(known & self._owned))
+        for index in range(len(tps)):
+            tp = tps[(index + self._turn) % len(tps)]
+            queue = self._ahead[tp]
+            while queue and size <= room and isinstance(record := queue[0], Record):
+                queue.popleft()
+                taken.append(record)
+                size += len(record.body)
+                self._next[tp] = record.next_offset
+        return size
+
+    def _fill(self, wait_s: float, *, blunt: bool) -> bool:
+        """Let kafka-python work: heartbeats, rebalances, fetches. True if records came. Raises Unavailable if `blunt`;
+        a caller that holds records already hands them over first, and is told by the next call."""
+        consumer = self._connected()
+        held = sum(len(one.body) for queue in self._ahead.values() for one in queue if isinstance(one, Record))
         try:
             with reachable("read", self._settings):
-                try:
-                    found = consumer.poll(timeout_ms=int(min(wait_s, 1.0) * 1000), max_records=_SLICE)
-                except errors.NoOffsetForPartitionError as error:
-                    self._begin(consumer, error.args[0])
-                    return []
-                except errors.OffsetOutOfRangeError as error:
-                    self._find_gap(consumer, error.args[0])
-                    return []
-                except errors.LogTruncationError as error:
-                    self._find_truncation(consumer, error.divergent_offsets)
-                    return []
+                found = self._polled(consumer, wait_s, _SLICE if held < _FETCH_BYTES else 1)
         except Unavailable:
-            if taken:
-                return []  # hand over what is read; the next call tells
-            raise
-        records: list[Record] = []
+            if blunt:
+                raise
+            return False
+        self._note_assignment(consumer)
         for place, messages in found.items():
-            records += self._admitted(consumer, place, messages)
-        return records
+            tp = self._names.ours(place.topic, place.partition)
+            if tp in self._owned and messages:
+                queue = self._ahead.setdefault(tp, deque())
+                if queue and messages[0].offset < _end(queue[-1]):
+                    queue.clear()  # it left and came back, and is read from what was committed
+                queue.extend(_record(tp, message) for message in messages)
+        return bool(found)
 
-    def _admitted(self, consumer: Any, place: Any, messages: Sequence[Any]) -> list[Record]:
-        """The records of one partition, unless it came to us paused, or with a `seek` that was asked for before."""
-        tp = self._names.ours(place.topic, place.partition)
-        if tp in self._sought:
-            consumer.seek(place, self._sought[tp])
-            self._next[tp] = self._sought.pop(tp)
-            return []
-        if tp in self._paused:
-            consumer.pause(place)
-            consumer.seek(place, messages[0].offset)
-            return []
-        self._next[tp] = messages[-1].offset + 1
-        return [_record(tp, message) for message in messages]
+    def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, Sequence[Any]]:
+        from kafka import errors
+
+        if self._group is not None:
+            _hold_to_its_rejoin(consumer)
+        try:
+            found: Mapping[Any, Sequence[Any]] = consumer.poll(
+                timeout_ms=int(min(wait_s, _SIGN_OF_LIFE_S) * 1000), max_records=count
+            )
+            return found
+        except errors.NoOffsetForPartitionError as error:
+            self._begin(consumer, error.args[0])
+        except errors.OffsetOutOfRangeError as error:
+            self._find_gap(consumer, error.args[0])
+        except errors.LogTruncationError as error:
+            self._find_truncation(consumer, error.divergent_offsets)
+        return {}
+
+    def _note_assignment(self, consumer: Any) -> None:
+        """Forget what left us; place and pause what came as was asked for before it did."""
+        owned = {self._names.ours(place.topic, place.partition) for place in consumer.assignment()}
+        for tp in self._owned - owned:
+            self._ahead.pop(tp, None)
+            if self._group is not None:  # without one, it only vanished from sight for a while
+                self._next.pop(tp, None)
+        fresh, self._owned = owned - self._owned, owned
+        for tp in self._sought.keys() & owned:
+            self.seek(tp, self._sought[tp])
+        if fresh & self._paused:
+            consumer.pause(*map(self._place, fresh & self._paused))
 
     def _begin(self, consumer: Any, places: Iterable[Any]) -> None:
         """Where reading of partitions without a committed offset begins: where it was told to, else where it was, else
@@ -128,6 +166,7 @@ class KafkaReader:
             consumer.seek(place, at)
             self._next[tp] = at
         if self._begun and self._group is not None:
+            self._note_assignment(consumer)
             try:
                 self.commit({})
             except Unavailable as error:
@@ -140,8 +179,7 @@ class KafkaReader:
             oldest = consumer.beginning_offsets([place], timeout_ms=_ASK_MS)[place]
             consumer.seek(place, oldest)
             tp = self._names.ours(place.topic, place.partition)
-            self._next[tp] = oldest
-            self._gap = Gap(tp, wanted, oldest)
+            self._ahead.setdefault(tp, deque()).append(Gap(tp, wanted, oldest))
 
     def _find_truncation(self, consumer: Any, offsets: Mapping[Any, Any]) -> None:
         for place, known in offsets.items():
@@ -149,14 +187,15 @@ class KafkaReader:
                 self._find_gap(consumer, {place: consumer.position(place, timeout_ms=_ASK_MS) or 0})
                 continue
             tp = self._names.ours(place.topic, place.partition)
-            self._gap = Gap(tp, self._next.get(tp, known.offset), known.offset)
+            wanted = consumer.position(place, timeout_ms=_ASK_MS) or known.offset
+            self._ahead.setdefault(tp, deque()).append(Gap(tp, wanted, known.offset))
             consumer.seek(place, known.offset)
-            self._next[tp] = known.offset
 
-    def _ask_for_a_sign_of_life(self, consumer: Any) -> None:
+    def _ask_for_a_sign_of_life(self) -> None:
         """An idle topic and a dead broker look alike to kafka-python. Raises Unavailable for the second."""
         if self._clock.monotonic() - self._alive_at < _SIGN_OF_LIFE_S:
             return
+        consumer = self._connected()
         with reachable("no sign of life", self._settings):
             places = list(consumer.assignment())
             if places:
@@ -168,10 +207,10 @@ class KafkaReader:
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See Reader.seek. May be asked for before the partition is ours."""
         self._sought.pop(tp, None)
+        self._ahead.pop(tp, None)
         self._next[tp] = offset
-        place = self._place(tp)
-        if self._consumer is not None and place in self._consumer.assignment():
-            self._consumer.seek(place, offset)
+        if tp in self._owned:
+            self._consumer.seek(self._place(tp), offset)
         else:
             self._sought[tp] = offset
 
@@ -186,10 +225,9 @@ class KafkaReader:
         self._each_assigned(tps, "resume")
 
     def _each_assigned(self, tps: Sequence[TopicPartition], verb: str) -> None:
-        if self._consumer is not None:
-            places = {self._place(tp) for tp in tps} & set(self._consumer.assignment())
-            if places:
-                getattr(self._consumer, verb)(*places)
+        places = [self._place(tp) for tp in set(tps) & self._owned]
+        if places:
+            getattr(self._consumer, verb)(*places)
 
     # --- offsets -----------------------------------------------------------------------------------------------------
 
@@ -201,8 +239,7 @@ class KafkaReader:
         if self._group is None:
             raise ValueError("a reader without a group has nothing to commit to")
         consumer = self._connected()
-        owned = self.assigned()
-        wanted = {tp: at for tp, at in {**self._begun, **positions}.items() if tp in owned}
+        wanted = {tp: at for tp, at in {**self._begun, **positions}.items() if tp in self._owned}
         if wanted:
             offsets = {self._place(tp): OffsetAndMetadata(at, "", -1) for tp, at in wanted.items()}
             with reachable("commit", self._settings):
@@ -227,28 +264,48 @@ class KafkaReader:
         return {self._names.ours(p.topic, p.partition): kept[p].offset for p in kept if kept[p].offset >= 0}
 
     def assigned(self) -> set[TopicPartition]:
-        """See Reader.assigned. Raises Unavailable if it has to connect for this and can't."""
-        if self._consumer is None and self._group is not None:
-            return set()
-        return {self._names.ours(place.topic, place.partition) for place in self._connected().assignment()}
+        """See Reader.assigned. The first call joins the group; raises Unavailable if it can't connect for that."""
+        self._connected()
+        if not self._joined:
+            self._join()
+        return set(self._owned)
+
+    def _join(self) -> None:
+        deadline = self._clock.monotonic() + _ASK_MS / 1000
+        while not self._owned and self._clock.monotonic() < deadline:
+            self._fill(0.2, blunt=True)
+            if self._consumer._coordinator.stable():
+                break
+        self._joined = True  # if others keep us waiting, polling will get us there
 
     def lag(self) -> dict[TopicPartition, int]:
         """See Reader.lag: in records. Asks the brokers; raises Unavailable."""
-        from kafka.errors import NoOffsetForPartitionError
-
         consumer = self._connected()
-        places = {self._names.ours(place.topic, place.partition): place for place in consumer.assignment()}
+        places = {tp: self._place(tp) for tp in self.assigned()}
         if not places:
             return {}
         with reachable("ask for the ends", self._settings):
+            oldest = consumer.beginning_offsets(list(places.values()), timeout_ms=_ASK_MS)
             ends = consumer.end_offsets(list(places.values()), timeout_ms=_ASK_MS)
+            found: dict[TopicPartition, int] = {}
             for tp, place in places.items():
-                if tp not in self._next:
-                    try:
-                        self._next[tp] = consumer.position(place, timeout_ms=_ASK_MS)
-                    except NoOffsetForPartitionError as error:
-                        self._begin(consumer, error.args[0])
-        return {tp: max(0, ends[place] - self._next[tp]) for tp, place in places.items()}
+                at = self._position(consumer, tp, place)
+                found[tp] = ends[place] - at if at <= ends[place] else max(1, ends[place] - oldest[place])
+            return found
+
+    def _position(self, consumer: Any, tp: TopicPartition, place: Any) -> int:
+        """The offset of the next record to be handed out. Where there is none any more, all is to be read again."""
+        from kafka.errors import NoOffsetForPartitionError
+
+        if self._ahead.get(tp):
+            head = self._ahead[tp][0]
+            return head.wanted if isinstance(head, Gap) else head.offset
+        if tp not in self._next:
+            try:
+                self._next[tp] = int(consumer.position(place, timeout_ms=_ASK_MS) or 0)
+            except NoOffsetForPartitionError as error:
+                self._begin(consumer, error.args[0])
+        return self._next[tp]
 
     def close(self) -> None:
         """See Reader.close."""
@@ -272,6 +329,7 @@ class KafkaReader:
                     consumer.close(autocommit=False, timeout_ms=0)
                     raise
             self._consumer = consumer
+            self._note_assignment(consumer)
         return self._consumer
 
     def _new_consumer(self) -> Any:
@@ -295,3 +353,15 @@ class KafkaReader:
 def _record(tp: TopicPartition, message: Any) -> Record:
     header = next((value for name, value in message.headers if name == HEADER), None)
     return Record(tp, message.offset, message.offset + 1, message.timestamp / 1000, header or b"", message.value or b"")
+
+
+def _hold_to_its_rejoin(consumer: Any) -> None:
+    """kafka-python 3.0.12 forgets a rejoin that new topics caused and that outlasted the poll in which it began: it
+    drops the group's answer, and stays a member that reads nothing and sends no heartbeats. Asked again, it doesn't."""
+    coordinator = consumer._coordinator
+    if coordinator.rejoining or coordinator.need_rejoin():
+        coordinator.request_rejoin()
+
+
+def _end(one: Record | Gap) -> int:
+    return one.found if isinstance(one, Gap) else one.next_offset

@@ -28,7 +28,7 @@ CLOCK = SystemClock()
 
 
 @contextmanager
-def appending(journal: KafkaJournal, instances: int = 3) -> Iterator[list[tuple[str, int]]]:
+def appending(journal: KafkaJournal, instances: int = 3, pause_s: float = 0.02) -> Iterator[list[tuple[str, int]]]:
     """Keep appending from several threads, as gateways do: again whatever was not acknowledged. Yields what was."""
     acknowledged: list[tuple[str, int]] = []
     stop = threading.Event()
@@ -43,9 +43,9 @@ def appending(journal: KafkaJournal, instances: int = 3) -> Iterator[list[tuple[
                 continue
             acknowledged.extend((instance, n) for n in range(first, first + 5))
             first += 5
-            stop.wait(0.02)
+            stop.wait(pause_s)
 
-    threads = [threading.Thread(target=run, args=(f"pay-{n}", f"abcdefg{n}")) for n in range(instances)]
+    threads = [threading.Thread(target=run, args=(f"pay-{n}", f"abcdefg{n:02}")) for n in range(instances)]
     for thread in threads:
         thread.start()
     try:
@@ -209,51 +209,41 @@ def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
     members: list[subprocess.Popen[bytes]] = []
     offsets = journal.reader("lake", ["business"])
 
-    def join() -> None:
+    def join() -> Path:
         noted = tmp_path / f"member-{len(list(tmp_path.iterdir()))}"
         noted.touch()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.stack.indexer_process",
-            kafka_settings.bootstrap,
-            kafka_settings.prefix,
-            noted,
-        ]
-        members.append(subprocess.Popen(command, stderr=(tmp_path / f"{noted.name}.log").open("wb")))
+        place = (kafka_settings.bootstrap, kafka_settings.prefix, str(noted))
+        members.append(subprocess.Popen([sys.executable, "-m", "tests.stack.indexer_process", *place]))
+        return noted
 
     def settled() -> tuple[set[tuple[int, int]], set[tuple[str, int]]]:
-        lines = [line.split() for path in tmp_path.glob("member-*[0-9]") for line in path.read_text().splitlines()]
+        lines = [line.split() for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
         whole = [line for line in lines if len(line) == 4]
         return {(int(p), int(at)) for p, at, _, _ in whole}, {(instance, int(n)) for _, _, n, instance in whole}
 
-    def check() -> None:
+    def check() -> bool:
         committed = offsets.committed()
         places, _ = settled()
         for tp, upto in committed.items():
             missing = [at for at in range(upto) if (tp.partition, at) not in places]
             assert not missing, f"{tp}: committed up to {upto}, not settled: {missing[:5]}"
 
-    with appending(journal) as acknowledged, closing(offsets):
+    with appending(journal, instances=12, pause_s=0.2) as acknowledged, closing(offsets):
         try:
-            join()
-            join()
-            within(30, "both read", lambda: len(settled()[0]) > 20)
+            first, second = join(), join()
+            within(60, "both read", lambda: all(noted.stat().st_size for noted in (first, second)))
             for _ in range(rebalances // 2):  # each round is two: one leaves, one joins
                 left = members.pop(rng.randrange(len(members)))
                 left.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
                 left.wait(15)
-                join()
-                until = time.monotonic() + 6
-                while time.monotonic() < until:
-                    check()
-                    time.sleep(0.5)
+                newcomer, due = join(), time.monotonic() + 6
+                within(60, "the newcomer has its share", lambda: check() and newcomer.stat().st_size > 0)  # noqa: B023
+                within(10, "a pace of twenty a minute", lambda: check() and time.monotonic() > due)  # noqa: B023
             count = len(acknowledged)
             within(30, "appending goes on", lambda: len(acknowledged) > count)
             final = set(acknowledged)
-            within(40, "all that was acknowledged is settled", lambda: settled()[1] >= final)
-            check()
-            assert sum(offsets.committed().values()) > 0
+            within(60, "all that was acknowledged is settled", lambda: settled()[1] >= final)
+            within(20, "it is committed too", lambda: check() and sum(offsets.committed().values()) >= len(final) / 2)
         finally:
             for member in members:
                 member.terminate()
