@@ -61,13 +61,29 @@ def elastic_settings(**changes: object) -> ElasticSettings:
     return ElasticSettings.model_validate(fields | changes)
 
 
+@cache
+def shared_elastic_settings() -> ElasticSettings:
+    """One prefix for many small tests, each of which ends with `remove_indices`: templates are made only once."""
+    settings = elastic_settings(refresh_s=3_600)
+    if os.environ.get("LASTBEAT_TEST_ELASTICSEARCH"):
+        atexit.register(remove, settings)
+    return settings
+
+
+def remove_indices(settings: ElasticSettings) -> None:
+    """Delete every index of these settings' prefix."""
+    client = ElasticClient(settings)
+    path = f"/{settings.prefix}-*/_settings/index.uuid?expand_wildcards=all&filter_path=*.settings.index.uuid"
+    found = [quoted(index) for index in client.ask("GET", path)]
+    if found:
+        client.ask("DELETE", f"/{','.join(found)}", allow=(404,))
+    client.close()
+
+
 def remove(settings: ElasticSettings) -> None:
     """Delete every index and template of these settings' prefix."""
+    remove_indices(settings)
     client = ElasticClient(settings)
-    pattern = f"{settings.prefix}-*"
-    path = f"/_all/_settings/index.number_of_shards?expand_wildcards=all&filter_path={pattern}"
-    for index in client.ask("GET", path):
-        client.ask("DELETE", f"/{quoted(index)}", allow=(404,))
     for name in templates(settings):
         client.ask("DELETE", f"/_index_template/{quoted(name)}", allow=(404,))
     client.close()

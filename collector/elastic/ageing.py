@@ -68,9 +68,10 @@ class Ageing:
         """Pack and delete what is due. Blocks while Elasticsearch merges. Raises Unavailable: the next run goes on."""
         packed, deleted, kept = [], [], []
         now = self._clock.time()
+        first_kept, _ = names.sound_days(now, self._settings.hot_days)
         yesterday = (names.today(now) - timedelta(days=1)).isoformat()
         for day in self.days():
-            if names.is_past(day.day, now, self._settings.hot_days):
+            if day.day < first_kept:
                 if self._may_go(day):
                     self._delete(day, now)
                     deleted.append(day.index)

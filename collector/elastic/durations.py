@@ -4,8 +4,6 @@ of every other store."""
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -14,24 +12,17 @@ from collector.latency import bucket_of, lower_ns
 FIELD = "event.duration"
 
 
-class _Buckets(Sequence[int]):
-    """The bucket of every whole number of nanoseconds, for a search by halves: rounding moves an edge a little from
-    where its formula says."""
-
-    def __len__(self) -> int:
-        return 2**63
-
-    def __getitem__(self, at: Any) -> Any:
-        return bucket_of(at)
-
-
 @cache
 def edge_ns(bucket: int) -> int:
     """The smallest whole number of nanoseconds that falls into a bucket."""
     if bucket == 0:
         return 0
     middle = math.ceil(lower_ns(bucket))
-    return bisect_left(_Buckets(), bucket, middle - middle // 50 - 1, middle + middle // 50 + 1)
+    low, high = middle - middle // 50 - 1, middle + middle // 50 + 1
+    while high - low > 1:  # rounding moves an edge a little from where its formula says
+        at = (low + high) // 2
+        low, high = (low, at) if bucket_of(at) >= bucket else (at, high)
+    return high
 
 
 def ranges(shortest_ns: float, longest_ns: float) -> list[dict[str, Any]]:

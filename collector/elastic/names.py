@@ -60,14 +60,10 @@ def today(now: float) -> date:
     return datetime.fromtimestamp(now, UTC).date()
 
 
-def is_ahead(day: str, now: float) -> bool:
-    """A day that a sound clock can't give yet."""
-    return day > (today(now) + timedelta(days=AHEAD_DAYS)).isoformat()
-
-
-def is_past(day: str, now: float, keep_days: int) -> bool:
-    """A day that is older than what is kept."""
-    return day < (today(now) - timedelta(days=keep_days)).isoformat()
+def sound_days(now: float, keep_days: int) -> tuple[str, str]:
+    """The first day that is still kept, and the last that a sound clock can give already."""
+    here = today(now)
+    return (here - timedelta(days=keep_days)).isoformat(), (here + timedelta(days=AHEAD_DAYS)).isoformat()
 
 
 def _is_day(day: str) -> bool:

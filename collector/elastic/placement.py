@@ -18,6 +18,8 @@ from .days import DeletedDays
 
 log = logging.getLogger("lastbeat.elastic")
 
+_DAY_S = 86_400
+
 
 class Placement:
     """Remembers which indices are there. Used by the sink's one thread."""
@@ -25,17 +27,18 @@ class Placement:
     def __init__(self, client: ElasticClient, settings: ElasticSettings, days: DeletedDays, clock: Clock) -> None:
         self._client, self._settings, self._days, self._clock = client, settings, days, clock
         self._there: set[str] = set()
-        self._today = names.today(0)
+        self._day_number = -1.0
+        self._first_kept_day = self._last_sound_day = ""
         self._skewed: dict[str, bool] = {}
         self._strays: dict[str, bool] = {}
 
     def of(self, header: Header) -> str | None:
         """The index to write this batch to; None if its day was deleted. Raises Unavailable, or ElasticError."""
         now = self._clock.time()
-        if names.today(now) != self._today:
+        if now // _DAY_S != self._day_number:
             self._begin_day(now)
         index = names.index_of(self._settings.prefix, header)
-        if names.is_ahead(header.day, now):
+        if header.day > self._last_sound_day:
             return self._skewed_place(header)
         if index in self._there and not self._has_skewed(header):
             return index
@@ -44,7 +47,7 @@ class Placement:
         if not self._exists(index):
             if self._days.has(header.dataset, header.region, header.day):
                 return None
-            if names.is_past(header.day, now, self._settings.hot_days):
+            if header.day < self._first_kept_day:
                 return self._skewed_place(header)
             self._make(index, header)
         return index
@@ -56,7 +59,8 @@ class Placement:
 
     def _begin_day(self, now: float) -> None:
         """Where a day belongs can only change at midnight, so what was known of strays holds until then."""
-        self._today = names.today(now)
+        self._day_number = now // _DAY_S
+        self._first_kept_day, self._last_sound_day = names.sound_days(now, self._settings.hot_days)
         self._skewed.clear()
         self._strays.clear()
 

@@ -23,7 +23,7 @@ from collector.scripted import ScriptedSink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock
 from tests.lake_reading import ids_in
-from tests.servers import elastic_settings, remove
+from tests.servers import remove_indices, shared_elastic_settings
 
 START = 1_763_733_600.0  # 2025-11-21 14:00 UTC
 
@@ -58,10 +58,10 @@ def lake(folder: Path) -> Iterator[Kept]:
 
 @contextlib.contextmanager
 def elastic(_: Path) -> Iterator[Kept]:
-    settings = elastic_settings(refresh_s=3_600)
+    settings = shared_elastic_settings()
     client = ElasticClient(settings)
     with contextlib.ExitStack() as stack:
-        stack.callback(remove, settings)
+        stack.callback(remove_indices, settings)
         stack.callback(client.close)
 
         def opened() -> ElasticSink:

@@ -27,7 +27,7 @@ from collector.ports import Event, Record, Store, TopicPartition, topic_of
 from collector.settings import LakeSettings
 from shippers.batch import DATASETS, Batch, Header, seal
 from shippers.clock import FakeClock
-from tests.servers import elastic_settings, remove
+from tests.servers import remove_indices, shared_elastic_settings
 
 NOON = 1_763_726_400.0
 
@@ -70,7 +70,7 @@ def lake(folder: Path, *, settle: Callable[[int], bool]) -> Iterator[tuple[Store
 
 @contextlib.contextmanager
 def elastic(_: Path) -> Iterator[tuple[Store, Add]]:
-    settings, clock = elastic_settings(refresh_s=3_600), FakeClock(NOON)
+    settings, clock = shared_elastic_settings(), FakeClock(NOON)
     client = ElasticClient(settings)
     sink, store = ElasticSink(settings, clock, client=client), ElasticStore(settings, clock, client=client)
     offsets = itertools.count()
@@ -87,7 +87,7 @@ def elastic(_: Path) -> Iterator[tuple[Store, Add]]:
         yield store, add
     finally:
         sink.close()
-        remove(settings)
+        remove_indices(settings)
 
 
 STORES: dict[str, Maker] = {
