@@ -227,6 +227,7 @@ def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
         for tp, upto in committed.items():
             missing = [at for at in range(upto) if (tp.partition, at) not in places]
             assert not missing, f"{tp}: committed up to {upto}, not settled: {missing[:5]}"
+        return True
 
     with appending(journal, instances=12, pause_s=0.2) as acknowledged, closing(offsets):
         try:
