@@ -6,7 +6,6 @@ watch that was stopped, or that has much to read, is not blind.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -126,7 +125,7 @@ class Blindness:
 
 def _facts(path: Path) -> PathFacts:
     unseen_s, gateways = path.sight.unseen()
-    seen_at = path.since if math.isnan(path.sight.low) else path.sight.low
+    seen_at = path.sight.seen_at or path.since
     return PathFacts(path.partition.region, path.ingress, unseen_s, seen_at, gateways, len(path.sight.gateways))
 
 

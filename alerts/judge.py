@@ -6,13 +6,14 @@ just happened, so that a restart, or a decision made twice, comes to the same.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from . import reasons
 from .book import Book
 from .processes import Instance, Process, Service
 from .roster import Outage, Roster
-from .scopes import Cause, Placement, ScopeFacts, Silence, place
+from .scopes import Cause, Placement, Scope, ScopeFacts, Silence, place
 from .settings import AlertSettings
 from .staleness import MAX_EXTENSIONS, Verdict, deadline, evaluate
 
@@ -24,7 +25,7 @@ class Judge:
         self._roster = roster
         self._book = book
         self._settings = settings
-        self._suspects: dict[Process, None] = {}
+        self._suspects: dict[Process, Scope | None] = {}
         self._evidence: dict[Process, dict[str, Any]] = {}
         self._looping: set[Service] = set()
         self._short: dict[Service, tuple[Process, float]] = {}
@@ -72,13 +73,15 @@ class Judge:
             if process.verdict is not Verdict.LATE:  # heard, or said goodbye
                 del self._suspects[process]
                 continue
+            if not process.path.sight.is_current(process.path.partition.pulse.now):
+                continue  # perhaps a gap of sight that gives it time again: that is seen when it ends
             until = deadline(process.path.sight.sighted, process.heard, process.policy, process.floor)
             if process.path.sight.now <= until:  # sight was lost and came back
                 del self._suspects[process]
                 process.path.schedule(process, until)
             elif process.instance.refused is not None:
                 self._refuse(process)
-            elif not self._joins_outage(process) and not _is_awaited(process):
+            elif not self._joins_outage(process):
                 self._place(process)
 
     def _refuse(self, process: Process) -> None:
@@ -104,11 +107,18 @@ class Judge:
 
     def _place(self, process: Process) -> None:
         silence = _silence(process)
+        waits_for = self._suspects[process]
+        if waits_for is not None and waits_for.heard_s < silence.missing_s:
+            self._suspects[process] = None
+            if waits_for.silent > 1:  # others missed their beats too: it was cut off, not merely between beats
+                waits_for.come_back(process.path.partition.pulse)
         facts = [scope.facts(lambda other: _together(process, other)) for scope in process.scopes]
         placement = place(silence, facts)
-        if placement.cause is Cause.SCOPE:
+        if placement.cause is Cause.HOLD:
+            self._suspects[process] = process.scopes[placement.index]
+        elif placement.cause is Cause.SCOPE:
             self._open_outage(process, placement, facts)
-        elif placement.cause is Cause.OWN:
+        elif placement.cause is Cause.OWN and not _is_awaited(process):
             del self._suspects[process]
             self._evidence[process] = {
                 "silent_s": round(process.path.sight.now - process.heard, 3),
@@ -247,12 +257,16 @@ def _together(one: Process, other: Process) -> bool:
 
 
 def _is_awaited(process: Process) -> bool:
-    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. A scope
-    that never comes to rest can't hide a death for ever."""
-    fresh_s = process.policy.fresh_s
-    if process.silent_s > process.policy.allowed_s + MAX_EXTENSIONS * fresh_s:
+    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. Scopes
+    that never come to rest can't hide a death for ever."""
+    fresh_s, over_s = process.policy.fresh_s, process.silent_s - process.policy.allowed_s
+    if over_s >= MAX_EXTENSIONS * fresh_s:
         return False
-    return any(scope.returned_s(process, lambda other: _together(process, other)) < fresh_s for scope in process.scopes)
+    is_with = functools.partial(_together, process)
+    return any(
+        scope.came_back_s(process) < fresh_s or scope.resumed_s(process, is_with, count_late=over_s < fresh_s) < fresh_s
+        for scope in process.scopes
+    )
 
 
 def _fell_with(process: Process, outage: Outage) -> bool:

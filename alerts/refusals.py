@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .book import Book
 from .incidents import Severity
-from .processes import Refusal
+from .processes import Instance, Refusal
 from .roster import Roster
 from .staleness import Verdict
 from .transitions import Draft
@@ -71,7 +71,7 @@ class Refusals:
             else:
                 del self._roster.refusals[refusal.key]
                 if refusal.instance is not None:
-                    refusal.instance.refused = None
+                    self._judge_again(refusal.instance)
         wanted = set()
         for (region, code), refusals in groups.items():
             began_at = min(each.first_at for each in refusals)
@@ -79,3 +79,11 @@ class Refusals:
         for key in self._open - wanted:
             self._book.resolve(key, "nobody is turned away any more")
         self._open = wanted
+
+    def _judge_again(self, instance: Instance) -> None:
+        """Nothing of it reaches the gateway any more: from now on its silence is its own."""
+        instance.refused = None
+        for process in instance.processes.values():
+            if process.verdict is Verdict.REFUSED:
+                self._roster.turn(process, Verdict.LATE)
+                process.path.schedule(process, process.heard)

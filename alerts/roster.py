@@ -103,7 +103,7 @@ class Roster:
 
     def _canary(self, partition: Partition, canary: Canary, at: float) -> None:
         path = self.path(partition, canary.ingress)
-        path.sight.canary(canary.gateway, at, partition.pulse.now)
+        path.sight.canary(canary.gateway, partition.pulse)
         for key, code in canary.refused.items():
             region, _, rest = key.partition("/")
             service, _, name = rest.partition("/")
@@ -131,7 +131,7 @@ class Roster:
         if beat.age_s > process.policy.interval_s:
             self._old_beat(process, beat)
         else:
-            self._fresh_beat(process, beat, partition, record.appended_at)
+            self._fresh_beat(process, beat, partition)
 
     def _old_beat(self, process: Process, beat: Beat) -> None:
         """A beat from the past says what was, never that it is: it moves no deadline."""
@@ -142,7 +142,7 @@ class Roster:
         elif process.verdict is Verdict.DOWN:
             self.late_evidence.append((process, beat))
 
-    def _fresh_beat(self, process: Process, beat: Beat, partition: Partition, appended_at: float) -> None:
+    def _fresh_beat(self, process: Process, beat: Beat, partition: Partition) -> None:
         path = process.path
         if path.partition is not partition or path.ingress != beat.ingress or process.info.zone != beat.info.zone:
             self._move(process, self.path(partition, beat.ingress), beat.info.zone)
@@ -153,7 +153,7 @@ class Roster:
         silent_s = partition.pulse.now - beat.age_s - process.pulse
         has_missed = process.live and silent_s > process.policy.late_s
         process.last = beat.at
-        process.heard = path.sight.moment(appended_at) - beat.age_s
+        process.heard = path.sight.moment(partition.pulse.now) - beat.age_s
         process.pulse = partition.pulse.now - beat.age_s
         process.floor = float("-inf")
         process.released = False

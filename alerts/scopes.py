@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MIN_SERVICES = 3
 MIN_SHARE = 0.5
 REMEMBER_S = 120.0
+LULL_S = 1.0
 MAX_WITNESS_INTERVAL_S = 60.0
 """Who beats more rarely can't testify that its scope is silent now."""
 
@@ -74,7 +75,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The cause; for SCOPE, which of the given scopes, and whether nobody at all in it is heard."""
+    """The cause; for SCOPE and HOLD, which of the given scopes, and whether nobody at all in it is heard."""
 
     cause: Cause
     index: int = -1
@@ -94,7 +95,7 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
         if scope.live < MIN_SERVICES:
             continue
         if scope.heard_s >= silence.missing_s:
-            return Placement(Cause.SCOPE, index, whole=True) if scope.mass else Placement(Cause.HOLD)
+            return Placement(Cause.SCOPE if scope.mass else Cause.HOLD, index, whole=True)
         if scope.mass and (partial < 0 or scope.share > scopes[partial].share):
             partial = index
     if partial >= 0 and not silence.released:
@@ -105,12 +106,13 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
 class Scope:
     """The running counts of one scope."""
 
-    __slots__ = ("_counts", "_heard", "_resumed", "_returned", "key", "late", "silent")
+    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_returned", "key", "late", "silent")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._counts: dict[str, list[int]] = {}
         self._heard: dict[Pulse, float] = {}
+        self._lulled: dict[Pulse, float] = {}
         self._returned: dict[Pulse, float] = {}
         self._resumed: dict[str, tuple[Pulse, float]] = {}
         self.silent = 0
@@ -123,31 +125,41 @@ class Scope:
 
     def hear(self, pulse: Pulse, at: float) -> None:
         """Somebody in it was heard, when its partition's pulse was `at`."""
-        if at > self._heard.get(pulse, -1.0):
+        last = self._heard.get(pulse, -math.inf)
+        if at > last:
             self._heard[pulse] = at
+            if at - last > LULL_S:
+                self._lulled[pulse] = at
 
     @property
     def heard_s(self) -> float:
         """How long ago anybody in it was heard."""
         return min((pulse.now - at for pulse, at in self._heard.items()), default=math.inf)
 
-    def come_back(self, pulse: Pulse) -> None:
-        """An outage of all of it is over: whoever in it was not heard since has its time from here."""
-        self._returned[pulse] = pulse.now
+    def come_back(self, pulse: Pulse, at: float | None = None) -> None:
+        """It was silent as a whole, and is heard again: whoever in it was not heard since has its time from here."""
+        self._returned[pulse] = pulse.now if at is None else at
+
+    def returned_at(self, pulse: Pulse) -> float | None:
+        """The pulse when it last came back, as long as that may matter."""
+        at = self._returned.get(pulse)
+        return at if at is not None and pulse.now - at < REMEMBER_S else None
 
     def resume(self, service: str, pulse: Pulse, at: float) -> None:
         """A service was heard again after it missed a beat."""
         self._resumed[service] = (pulse, at)
 
-    def returned_s(self, process: Process, is_with: Callable[[Process], bool]) -> float:
-        """How long ago the scope came back from a silence in which this process missed a beat: after an outage, or
-        when MIN_SERVICES are just back or still late with it, too short a cut for an outage. Infinite if it did not."""
+    def came_back_s(self, process: Process) -> float:
+        """How long ago a silence of all of it ended in which this process may have missed a beat; infinite if none."""
         pulse = process.path.partition.pulse
-        missed_s = process.missed_s
         came_s = pulse.now - self._returned.get(pulse, -math.inf)
-        if came_s < missed_s:
-            return came_s
-        fresh_s = process.policy.fresh_s
+        return came_s if came_s < process.missed_s else math.inf
+
+    def resumed_s(self, process: Process, is_with: Callable[[Process], bool], *, count_late: bool) -> float:
+        """The same for a silence that nobody watched, or too short to become an outage: MIN_SERVICES are just back
+        from a missed beat or (`count_late`) still late with it, after a lull or since the last of them is back."""
+        pulse = process.path.partition.pulse
+        missed_s, fresh_s = process.missed_s, process.policy.fresh_s
         back: dict[str, float] = {}
         for service, (other, at) in list(self._resumed.items()):
             back_s = other.now - at
@@ -155,10 +167,15 @@ class Scope:
                 del self._resumed[service]
             elif back_s < min(missed_s, fresh_s):
                 back[service] = back_s
-        if not back:
+        latest_s = min(back.values(), default=math.inf)
+        if len(back) >= MIN_SERVICES:
+            return latest_s
+        if not count_late or len(back) + self.silent < MIN_SERVICES:
             return math.inf
+        lull_s = pulse.now - self._lulled.get(pulse, -math.inf)
+        came_s = latest_s if back else lull_s if lull_s < missed_s else math.inf
         late = {other.service_key for other in self.late if is_with(other)}
-        return min(back.values()) if len(late | back.keys()) >= MIN_SERVICES else math.inf
+        return came_s if len(late | back.keys()) >= MIN_SERVICES else math.inf
 
     def count(self, service: str, live: int, late: int) -> None:
         """So many more (or fewer) live and late processes of a service."""

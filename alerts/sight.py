@@ -18,27 +18,32 @@ LEAVE_S = 30.0
 
 
 class Pulse:
-    """A partition's own time: grows with each record by the time between two, GAP_S at most. Compares silences of
-    rows and scopes with each other, immune to a clock that jumps."""
+    """A partition's own time: grows with each record by the time between two, GAP_S at most, and never goes back. All
+    silences are measured in it, so that a clock that jumps changes none. `gaps` counts the longer pauses."""
 
-    __slots__ = ("last_at", "now")
+    __slots__ = ("gaps", "last_at", "now")
 
-    def __init__(self, now: float = 0.0, last_at: float = math.nan) -> None:
-        self.now = now
-        self.last_at = last_at
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.gaps = 0
+        self.last_at = math.nan
 
     def record(self, at: float) -> None:
         """Another record was appended at `at`."""
         growth = at - self.last_at
-        if growth > 0:
-            self.now += min(growth, GAP_S)
+        if growth > GAP_S:
+            self.now += GAP_S
+            self.gaps += 1
+        elif growth > 0:
+            self.now += growth
         self.last_at = at
 
 
 @dataclass(slots=True)
 class Gateway:
-    """One gateway of an ingress. `pulse` is the partition's when its last canary came; `silent_s` is how long the
-    watch, awake and up to date, has missed it; `moved`: since then something it carried came through another."""
+    """One gateway of an ingress. `last_at` is when the journal received its last canary, `pulse` the partition's pulse
+    then; `silent_s` is how long the watch, awake and up to date, has missed it; `moved`: since then something that it
+    carried came through another."""
 
     last_at: float
     pulse: float
@@ -47,13 +52,14 @@ class Gateway:
 
 
 class PathSight:
-    """The clock of one path."""
+    """The clock of one path. `low` is the pulse up to which every gateway has been seen."""
 
-    __slots__ = ("carried", "gateways", "low", "missed_s", "moved_at", "now", "returned_at", "returned_pulse")
+    __slots__ = ("carried", "gaps", "gateways", "low", "missed_s", "moved_at", "now", "returned_at", "returned_pulse")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.low = math.nan
+        self.gaps = 0
         self.returned_at = -math.inf
         self.returned_pulse = -math.inf
         self.moved_at = -math.inf
@@ -61,18 +67,19 @@ class PathSight:
         self.carried: dict[str, int] = {}
         self.missed_s = 0.0
 
-    def canary(self, gateway: str, at: float, pulse: float) -> None:
-        """A gateway's canary was appended at `at`: the clock moves as far as *every* gateway has been seen."""
+    def canary(self, gateway: str, pulse: Pulse) -> None:
+        """A gateway's canary is the partition's newest record: the clock moves as far as *every* gateway was seen."""
         self.missed_s = 0.0
-        self.gateways[gateway] = Gateway(at, pulse)
-        self._give_up(pulse)
-        low = min(each.last_at for each in self.gateways.values())
+        self.gateways[gateway] = Gateway(pulse.last_at, pulse.now)
+        self._give_up(pulse.now)
+        low = min(each.pulse for each in self.gateways.values())
         growth = low - self.low
-        self.low = low
-        if growth > 0:
-            self.now += min(growth, GAP_S)
-        if growth > GAP_S or growth != growth:  # a gap, or the first canary of all
-            self.returned_at, self.returned_pulse = self.now, pulse
+        if growth > 0 or growth != growth:
+            has_gap = growth > GAP_S or growth != growth or pulse.gaps > self.gaps  # or the first canary of all
+            self.now += min(growth, GAP_S) if growth > 0 else 0.0
+            self.low, self.gaps = low, pulse.gaps
+            if has_gap:
+                self.returned_at, self.returned_pulse = self.now, pulse.now
 
     def _give_up(self, pulse: float) -> None:
         """Go on without gateways that are blind while what they carried is seen elsewhere, or that carry nothing."""
@@ -82,10 +89,19 @@ class PathSight:
                 del self.gateways[name]
                 self.moved_at = self.now + GAP_S  # the growth that follows, a gap, is capped at that
 
-    def moment(self, at: float) -> float:
-        """Sighted time at a record appended at `at`: between two canaries it runs on, GAP_S at most."""
-        growth = at - self.low
+    @property
+    def seen_at(self) -> float | None:
+        """The journal's time up to which every gateway was seen."""
+        return min((each.last_at for each in self.gateways.values()), default=None)
+
+    def moment(self, pulse: float) -> float:
+        """Sighted time at a pulse: between two canaries it runs on, GAP_S at most."""
+        growth = pulse - self.low
         return self.now + min(growth, GAP_S) if growth > 0 else self.now
+
+    def is_current(self, pulse: float) -> bool:
+        """Whether every gateway is seen now. While one is not, its services' beats may be lost with its canaries."""
+        return pulse - self.low <= GAP_S
 
     def carry(self, old: str | None, new: str | None) -> None:
         """A live process was first heard (old None), moved between gateways, or is no longer live (new None)."""

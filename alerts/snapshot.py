@@ -16,6 +16,7 @@ from .beat import Info
 from .fleet import InstanceRow
 from .processes import Instance, Process
 from .roster import Outage, Roster
+from .scopes import Scope
 from .sight import Gateway
 from .staleness import Policy, Verdict
 
@@ -32,6 +33,7 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
                 "partition": each.tp.partition,
                 "next_offset": each.next_offset,
                 "pulse": each.pulse.now,
+                "gaps": each.pulse.gaps,
                 "last_at": _finite(each.pulse.last_at),
             }
             for each in roster.partitions.values()
@@ -45,6 +47,7 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
                 "since": _finite(each.since),
                 "now": each.sight.now,
                 "low": _finite(each.sight.low),
+                "gaps": each.sight.gaps,
                 "returned_at": _finite(each.sight.returned_at),
                 "returned_pulse": _finite(each.sight.returned_pulse),
                 "moved_at": _finite(each.sight.moved_at),
@@ -65,6 +68,12 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
             }
             for each in roster.outages.values()
         ],
+        "returns": [
+            [scope.key, each.tp.topic, each.tp.partition, at]
+            for scope in roster.scopes.values()
+            for each in roster.partitions.values()
+            if (at := scope.returned_at(each.pulse)) is not None
+        ],
     }
 
 
@@ -75,14 +84,14 @@ def restore_clocks(roster: Roster, doc: Mapping[str, Any]) -> None:
     for each in doc["partitions"]:
         partition = roster.partition(TopicPartition(each["topic"], each["partition"]))
         partition.next_offset = each["next_offset"]
-        partition.pulse.now = each["pulse"]
+        partition.pulse.now, partition.pulse.gaps = each["pulse"], each["gaps"]
         partition.pulse.last_at = _or(each["last_at"], math.nan)
     for each in doc["paths"]:
         path = roster.path(roster.partition(TopicPartition(each["topic"], each["partition"])), each["ingress"])
         path.blind, path.since = each["blind"], _or(each["since"], 0.0)
         sight = path.sight
         sight.now, sight.missed_s = each["now"], each["missed_s"]
-        sight.low = _or(each["low"], math.nan)
+        sight.low, sight.gaps = _or(each["low"], math.nan), each["gaps"]
         sight.returned_at = _or(each["returned_at"], -math.inf)
         sight.returned_pulse = _or(each["returned_pulse"], -math.inf)
         sight.moved_at = _or(each["moved_at"], -math.inf)
@@ -90,6 +99,9 @@ def restore_clocks(roster: Roster, doc: Mapping[str, Any]) -> None:
     for each in doc["outages"]:
         pulses = {TopicPartition(topic, partition): pulse for topic, partition, pulse in each["pulses"]}
         roster.outages[each["scope"]] = Outage(each["scope"], each["whole"], each["age_s"], pulses)
+    for key, topic, number, at in doc["returns"]:
+        scope = roster.scopes.setdefault(key, Scope(key))
+        scope.come_back(roster.partition(TopicPartition(topic, number)).pulse, at)
 
 
 def instance_doc(instance: Instance) -> dict[str, Any]:

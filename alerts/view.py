@@ -143,8 +143,7 @@ def sights(paths: Iterable[Path]) -> list[Sight]:
     """What can be seen, by region and ingress: blind where any of its partitions is."""
     rows: dict[str, Sight] = {}
     for path in paths:
-        low = path.sight.low
-        seen_at = low if low == low else 0.0
+        seen_at = path.sight.seen_at or 0.0
         gateways = tuple(sorted(path.sight.gateways))
         row = Sight(path.partition.region, path.ingress, path.blind, path.since, seen_at, gateways)
         other = rows.get(row.key)

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
@@ -21,6 +22,7 @@ log = logging.getLogger("lastbeat.indexer")
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
+_STALLED_S = 120.0
 _CANARY = b'"canary":true'
 
 
@@ -55,6 +57,8 @@ class Indexer:
         self._due = 0.0
         self._skipped_since = clock.monotonic()
         self._backoff_s = 0.0
+        self._trouble = ""
+        self._stepped_at = clock.monotonic()
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
@@ -68,6 +72,7 @@ class Indexer:
 
     def step(self) -> None:
         """Read a little, and write if a write is due. Blocks for at most about a quarter of a second, or one write."""
+        self._stepped_at = self._clock.monotonic()
         if not self._backoff_s and self._held_bytes < self._flush_bytes:
             self._take(self._read(timeout_s=0.25))
         else:
@@ -77,10 +82,25 @@ class Indexer:
         elif not self._held and self._clock.monotonic() - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
             self._commit_skipped()
 
-    @property
-    def waiting(self) -> int:
-        """How many batches are read but not settled."""
-        return len(self._held)
+    def health(self) -> dict[str, Any]:
+        """`status` (ok, waiting or stalled) and what it rests on. From any thread."""
+        age_s = self._clock.monotonic() - self._stepped_at
+        status = "stalled" if age_s > _STALLED_S else "waiting" if self._trouble else "ok"
+        return {"status": status, "why": self._trouble, "last_step_s": round(age_s, 3), "held_batches": len(self._held)}
+
+    def metrics(self) -> dict[str, float]:
+        """Its counters, and what it holds now. From any thread."""
+        counters = self.counters
+        return {
+            "stored_events_total": counters.stored,
+            "duplicate_events_total": counters.duplicate,
+            "dead_events_total": counters.dead,
+            "batches_total": counters.batches,
+            "pauses_total": counters.pauses,
+            "gaps_total": len(counters.gaps),
+            "held_batches": len(self._held),
+            "held_bytes": self._held_bytes,
+        }
 
     def _room_is_full(self) -> bool:
         return self._held_bytes >= self._flush_bytes and not self._backoff_s
@@ -97,7 +117,7 @@ class Indexer:
                 self.counters.gaps.append(str(gap))
             return []
         except LastbeatError as error:
-            log.warning("the journal can't be read now: %s", error)
+            log.warning("nothing can be read now: %s", error)
             return []
 
     def _place_new_partitions(self) -> None:
@@ -149,6 +169,7 @@ class Indexer:
         self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
         wait_s = error.retry_after_s or self._backoff_s
         self._due = self._clock.monotonic() + wait_s
+        self._trouble = str(error)
         log.warning("%d batches wait: %s; next try in %.1f s", len(self._held), error, wait_s)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
@@ -168,7 +189,7 @@ class Indexer:
         self._held_bytes = sum(len(record.body) for record in self._held)
         self._commit(positions | unsettled)
         if self._backoff_s:
-            self._backoff_s = 0.0
+            self._backoff_s, self._trouble = 0.0, ""
             self._reader.resume(list(self._reader.assigned()))
         if self._held:
             self._due = self._clock.monotonic() + _FIRST_BACKOFF_S
@@ -180,6 +201,7 @@ class Indexer:
         self._skipped_since = self._clock.monotonic()
 
     def _commit(self, positions: dict[TopicPartition, int]) -> None:
+        """A commit that fails is made up for by the next: until then the journal only keeps more than it need."""
         try:
             self._reader.commit(positions)
             self._skipped = {}

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from shippers.errors import LastbeatError
+from shippers.errors import LastbeatError, Misconfigured
+
+from .supervisor import MISCONFIGURED
 
 app = typer.Typer(
     name="lastbeat",
@@ -154,6 +156,6 @@ def main() -> None:
         app()
     except LastbeatError as error:
         print(f"lastbeat: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISCONFIGURED if isinstance(error, Misconfigured) else 1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -127,14 +128,15 @@ def where_of(
 
 
 def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool) -> int:
-    """The newest `limit` events, oldest first; with `follow`, then what comes in."""
+    """The newest `limit` events, oldest first; with `follow`, then what comes in, until Ctrl-C."""
+    stop = threading.Event()
+    if follow:
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
     console = Console(highlight=False, soft_wrap=True)
     after = store.tail(where).after if follow else None
     for event in reversed(store.search(where, Page(limit)).events):
         console.print(log_line(event))
-    stop = threading.Event()
-    while after is not None:
-        clock.wait(stop, 0.5)
+    while after is not None and not clock.wait(stop, 0.5):
         tail = store.tail(replace(where, end=clock.time() + 60), after)
         for event in tail.events:
             console.print(log_line(event))
@@ -149,8 +151,9 @@ def log_line(event: Event) -> Text:
     line.append(f"{event.service}", "bold").append(f" {event.region} ", "bright_black").append(event.message)
     if event.duration_ns is not None:
         line.append(f" {event.duration_ns / 1e6:.0f} ms", "bright_black")
-    for name, value in (*event.labels.items(), *event.measures.items()):
-        line.append(f" {name}=", "bright_black").append(f"{value:g}" if isinstance(value, float) else value)
+    measures = {name: f"{value:g}" for name, value in event.measures.items()}
+    for name, value in {**event.labels, **measures}.items():
+        line.append(f" {name}=", "bright_black").append(value)
     if event.error_stack:
         line.append(f"\n{event.error_stack}", "red")
     return line

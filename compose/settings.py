@@ -9,15 +9,23 @@ import tomllib
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from alerts.settings import AlertSettings
-from collector.settings import GatewaySettings, JournalSettings, LakeSettings
+from collector.settings import GatewaySettings, JournalSettings, LakeSettings, Section
 from dashboards.settings import BoardSettings
 from shippers.errors import Misconfigured
 
 DEFAULT_FILE = Path("lastbeat.toml")
+
+
+class HealthSettings(Section):
+    """[health]: where the roles that are no web servers answer /health, /ready and /metrics."""
+
+    host: str = "127.0.0.1"
+    indexer: int = Field(7413, ge=0, le=65535)
+    watch: int = Field(7414, ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -38,6 +46,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = LakeSettings()
     alerts: AlertSettings = AlertSettings()
     boards: BoardSettings = BoardSettings()
+    health: HealthSettings = HealthSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -26,6 +26,8 @@ from shippers.errors import LastbeatError, Misconfigured
 from .settings import Settings
 
 ROLES = ("gateway", "indexer", "watch", "boards")
+MISCONFIGURED = 2
+"""The exit code of a role that nothing but other settings can help."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0
@@ -48,13 +50,15 @@ class Role:
     start_at: float = 0.0
     pause_s: float = 0.5
     restarts: int = 0
+    hopeless: bool = False
+    """It ended because of its settings: starting it again can't help, and wasn't tried."""
 
 
 @dataclass(slots=True)
 class Supervisor:
     """Runs `roles` with these settings. `say` gets one line for each thing that a person should know.
 
-    Used as a context manager: entering starts them, leaving stops them, boards first, so that nothing in flight is cut.
+    Used as a context manager: entering starts them, leaving asks all of them to end and waits until they have.
     """
 
     settings: Settings
@@ -82,8 +86,11 @@ class Supervisor:
         self._stop.set()
         if self._keeper:
             self._keeper.join()
-        for name in reversed(self.roles):
-            self._end(self._running[name])
+        for role in self._running.values():
+            if role.process:
+                role.process.terminate()
+        for role in self._running.values():
+            self._reap(role)
         (self.settings.run_path / "up.json").unlink(missing_ok=True)
 
     def pid(self, role: str) -> int:
@@ -93,14 +100,14 @@ class Supervisor:
         return process.pid
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Block until the gateway takes batches and the boards serve pages. Raises StartFailed, with the log's end."""
+        """Block until the gateway takes batches and every role answers. Raises StartFailed, with the log's end."""
         waited = threading.Event()
         deadline = self.clock.monotonic() + timeout_s
         pending = [url for role, url in self._ready_urls().items() if role in self.roles]
         while pending:
             pending = [url for url in pending if not _answers(url)]
             for role in self._running.values():
-                if role.restarts >= 3:
+                if role.hopeless or role.restarts >= 3:
                     raise StartFailed(f"{role.name} does not start; the end of {role.log}:\n{_end_of(role.log)}")
             if pending and self.clock.monotonic() > deadline:
                 raise StartFailed(
@@ -110,11 +117,16 @@ class Supervisor:
                 self.clock.wait(waited, 0.1)
 
     def _ready_urls(self) -> dict[str, str]:
-        gateway = f"http://{self.settings.gateway.host}:{self.settings.gateway.port}/ready"
-        return {"gateway": gateway, "boards": f"{self.settings.boards_url}/_stcore/health"}
+        gateway, health = self.settings.gateway, self.settings.health
+        return {
+            "gateway": f"http://{gateway.host}:{gateway.port}/ready",
+            "indexer": f"http://{health.host}:{health.indexer}/health",
+            "watch": f"http://{health.host}:{health.watch}/health",
+            "boards": f"{self.settings.boards_url}/_stcore/health",
+        }
 
     def _start(self, role: Role) -> None:
-        command = [sys.executable, "-m", "compose", role.name, "--until-stdin-closes"]
+        command = [sys.executable, "-P", "-m", "compose", role.name, "--until-stdin-closes"]
         if self.config:
             command += ["--config", str(self.config)]
         with role.log.open("ab") as log:
@@ -128,6 +140,8 @@ class Supervisor:
             "LASTBEAT_DATA": str(self.settings.data.absolute()),
             "LASTBEAT_GATEWAY__PORT": str(self.settings.gateway.port),
             "LASTBEAT_BOARDS__PORT": str(self.settings.boards.port),
+            "LASTBEAT_HEALTH__INDEXER": str(self.settings.health.indexer),
+            "LASTBEAT_HEALTH__WATCH": str(self.settings.health.watch),
         }
         return {**os.environ, **self.environment, **chosen}
 
@@ -139,7 +153,7 @@ class Supervisor:
     def _mind(self, role: Role) -> None:
         now = self.clock.monotonic()
         if role.process is None:
-            if now >= role.start_at:
+            if now >= role.start_at and not role.hopeless:
                 self._start(role)
             return
         code = role.process.poll()
@@ -148,14 +162,17 @@ class Supervisor:
         if now - role.started_at > _STEADY_S:
             role.pause_s, role.restarts = 0.5, 0
         role.process, role.start_at, role.restarts = None, now + role.pause_s, role.restarts + 1
+        role.hopeless = code == MISCONFIGURED
+        if role.hopeless:
+            self.say(f"{role.name} can't work with these settings and is not started again; see {role.log}")
+            return
         self.say(f"{role.name} ended ({_ending(code)}), started again in {role.pause_s:.1f} s; see {role.log}")
         role.pause_s = min(_LONGEST_PAUSE_S, role.pause_s * 2)
 
-    def _end(self, role: Role) -> None:
+    def _reap(self, role: Role) -> None:
         process = role.process
         if process is None:
             return
-        process.terminate()
         try:
             process.wait(_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
@@ -172,13 +189,20 @@ class Supervisor:
 
 def with_free_ports(settings: Settings) -> Settings:
     """The settings with each port that is taken replaced by a free one. Raises Misconfigured if there is no address."""
-    gateway = settings.gateway.model_copy(update={"port": _free_port(settings.gateway.host, settings.gateway.port)})
-    taken = {gateway.port}
-    boards = settings.boards.model_copy(update={"port": _free_port(settings.boards.host, settings.boards.port, taken)})
-    return settings.model_copy(update={"gateway": gateway, "boards": boards})
+    taken: set[int] = set()
+
+    def free(host: str, wanted: int) -> int:
+        taken.add(found := _free_port(host, wanted, taken))
+        return found
+
+    gateway, boards, health = settings.gateway, settings.boards, settings.health
+    gateway = gateway.model_copy(update={"port": free(gateway.host, gateway.port)})
+    boards = boards.model_copy(update={"port": free(boards.host, boards.port)})
+    ports = {role: free(health.host, getattr(health, role)) for role in ("indexer", "watch")}
+    return settings.model_copy(update={"gateway": gateway, "boards": boards, "health": health.model_copy(update=ports)})
 
 
-def _free_port(host: str, wanted: int, taken: set[int] | None = None) -> int:
+def _free_port(host: str, wanted: int, taken: set[int]) -> int:
     for port in (wanted, 0, 0, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -187,7 +211,7 @@ def _free_port(host: str, wanted: int, taken: set[int] | None = None) -> int:
             except OSError:
                 continue
             found: int = probe.getsockname()[1]
-            if found not in (taken or ()):
+            if found not in taken:
                 return found
     raise Misconfigured(f"no port can be opened at {host}: is that an address of this machine?")
 

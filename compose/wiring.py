@@ -1,7 +1,8 @@
 """The one composition root: which implementation stands behind which port, and who is handed what.
 
 Reads from top to bottom as the data flows: gateway, indexer, watch, boards. What is opened here is closed here, last
-in, first out.
+in, first out. What only one role needs is imported in that role: DuckDB or Streamlit in every process would cost each
+its start and a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -10,24 +11,17 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from alerts.state.sqlite import SqliteState
-from alerts.watch import Watch
-from collector.gateway.http import create_app
-from collector.gateway.serve import serve
-from collector.indexer import Indexer
 from collector.journal.local import LocalJournal
-from collector.lake.sink import LakeSink
-from collector.lake.store import LakeStore
-from collector.lake.upkeep import Upkeep
 from collector.ports import State, Store
-from dashboards.theme import streamlit_options
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
 
+from .health import served
 from .settings import Settings
 
 log = logging.getLogger("lastbeat.compose")
@@ -36,23 +30,35 @@ CLOCK = SystemClock()
 
 def run_gateway(settings: Settings) -> None:
     """The role `gateway`: takes batches in, keeps them in the journal. Ends on SIGTERM."""
+    from collector.gateway.http import create_app
+    from collector.gateway.serve import serve
+
     with closing(LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=True)) as journal:
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
     """The role `indexer`: from the journal to the lake, and the lake's upkeep. Ends on SIGTERM."""
+    from collector.indexer import Indexer
+    from collector.lake.sink import LakeSink
+    from collector.lake.upkeep import Upkeep
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
         reader = stack.enter_context(closing(journal.reader("lake", DATASETS)))
         sink = stack.enter_context(closing(LakeSink(settings.lake_path, settings.lake, CLOCK)))
         stop = stack.enter_context(_stop_on_signal())
-        stack.enter_context(_upkeep(sink))
-        Indexer(reader, sink, CLOCK).run(stop)
+        stack.enter_context(_repeated(Upkeep(sink).maintain, every_s=60))
+        indexer = Indexer(reader, sink, CLOCK)
+        health = settings.health
+        stack.enter_context(served("indexer", health.host, health.indexer, indexer.health, indexer.metrics))
+        indexer.run(stop)
 
 
 def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
+    from alerts.watch import Watch
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(_read_only_journal(settings)))
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
@@ -60,12 +66,17 @@ def run_watch(settings: Settings) -> None:
         state = stack.enter_context(closing(SqliteState(settings.state_path)))
         stop = stack.enter_context(_stop_on_signal())
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
-        Watch(reader, state, alerts, CLOCK).run(stop)
+        watch = Watch(reader, state, alerts, CLOCK)
+        health = settings.health
+        stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
+        watch.run(stop)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
     """The role `boards`: the pages. Ends on SIGTERM."""
     from streamlit.web import bootstrap
+
+    from dashboards.theme import streamlit_options
 
     script = Path(__file__).with_name("boards.py")
     flags = {
@@ -81,6 +92,8 @@ def run_boards(settings: Settings, config: Path | None) -> None:
 
 def open_store(settings: Settings) -> Store:
     """What boards and the command line ask about events."""
+    from collector.lake.store import LakeStore
+
     return LakeStore(settings.lake_path, _read_only_journal(settings), settings.lake, CLOCK)
 
 
@@ -94,12 +107,12 @@ def _read_only_journal(settings: Settings) -> LocalJournal:
 
 
 @contextmanager
-def _upkeep(sink: LakeSink) -> Iterator[None]:
-    """Compaction and ageing, on their own thread, beside the writing."""
+def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
+    """Let `job` run every so often, on a thread of its own, one run at a time."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(Upkeep(sink).maintain, "interval", seconds=60)
+    scheduler.add_job(job, "interval", seconds=every_s)
     scheduler.start()
     try:
         yield

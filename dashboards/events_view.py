@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, tzinfo
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from collector.ports import Event
 
 from .figures import latency
+from .shaping import OTHER
 
 LEVEL_LOOKS = {"DEBUG": "gray", "INFO": "gray", "WARNING": "orange", "ERROR": "red", "CRITICAL": "red"}
 SHORT_MESSAGE = 400
@@ -78,24 +79,24 @@ def jumps(event: Event) -> list[tuple[str, str]]:
     return list(dict.fromkeys((name.removesuffix("_id"), value) for name, value in found if value))
 
 
-def path_frame(events: Sequence[Event]) -> pd.DataFrame:
-    """One order's way over services, for its chart. An event that took time is logged at its end, so its bar ends
-    there; one that took none is a short mark."""
-    if not events:
-        return pd.DataFrame(columns=["start", "end", "lane", "series", "words", "level"])
-    ends = [event.at * 1_000 for event in events]
-    starts = [end - (event.duration_ns or 0) / 1e6 for end, event in zip(ends, events, strict=True)]
-    origin = min(starts)
-    least = max((max(ends) - origin) / 200, 0.5)
+def path_frame(events: Sequence[Event], coloured: Container[str]) -> pd.DataFrame:
+    """One order's way over services, for its chart: first begun, first shown. An event that took time is logged at its
+    end, so its bar ends there; one that took none is a short mark. Services that have no colour are OTHER."""
+    spans = sorted(
+        ((event.at * 1_000 - (event.duration_ns or 0) / 1e6, event.at * 1_000, event) for event in events),
+        key=lambda span: span[:2],
+    )
+    origin = spans[0][0] if spans else 0.0
+    least = max((max((end for _, end, _ in spans), default=0.0) - origin) / 200, 0.5)
     rows = [
         {
             "start": start - origin,
             "end": max(end - origin, start - origin + least),
-            "lane": f"{position + 1}. {event.service} {event.action or event.level}".strip(),
-            "series": event.service,
+            "lane": f"{position}. {event.service} {event.action or event.level}".strip(),
+            "series": event.service if event.service in coloured else OTHER,
             "words": said(event),
             "level": event.level,
         }
-        for position, (start, end, event) in enumerate(zip(starts, ends, events, strict=True))
+        for position, (start, end, event) in enumerate(spans, 1)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["start", "end", "lane", "series", "words", "level"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from statistics import median
 
 import pandas as pd
 
@@ -74,20 +73,13 @@ def undelivered(incidents: Sequence[Incident]) -> int:
     return sum(notice.delivered_at is None for each in incidents for notice in each.notices)
 
 
-def median_length(incidents: Sequence[Incident], now: float) -> float | None:
-    """The median time that incidents lasted; None without any."""
-    lengths = [lasted(each, now) for each in incidents if each.resolved_at is not None]
-    return median(lengths) if lengths else None
-
-
-def median_notice(incidents: Sequence[Incident]) -> float | None:
-    """The median time from going wrong to the first notice delivered."""
-    waits = [
+def told_line(incidents: Sequence[Incident]) -> list[float]:
+    """The time from going wrong to the first notice delivered, the oldest incident first."""
+    return [
         min(notice.delivered_at for notice in each.notices if notice.delivered_at is not None) - each.began_at
-        for each in incidents
+        for each in sorted(incidents, key=lambda each: each.began_at)
         if any(notice.delivered_at is not None for notice in each.notices)
     ]
-    return median(waits) if waits else None
 
 
 def open_line(incidents: Sequence[Incident], start: float, end: float) -> list[float]:

@@ -72,6 +72,11 @@ class Questions:
         """Every incident, at most a second old."""
         return _incidents(id(self.state), self._tick(STATE_KEPT_S), self.state)
 
+    def forget(self) -> None:
+        """Read the state anew at the next question: somebody here has just changed it."""
+        _fleet.clear()
+        _incidents.clear()
+
     def volume(self, scope: Scope, by: str | None = None, *, before: bool = False, errors: bool = False) -> Volume:
         """How many events a step; with `before`, over both periods."""
         return self.counts(scope.where(before=before, errors=errors), scope.step_s, by)

@@ -93,8 +93,11 @@ def path(board: Board, id: str) -> None:
         names = list(dict.fromkeys(event.service for event in events))
         with st.container(border=True):
             parts.title("The way it took", f"{count(len(names), 'service')}, in the order of time")
-            frame, spec = path_chart(path_frame(events[:PATH_BARS]), board.slots(names))
-            parts.chart((frame, spec), "A bar for each event, from its start to its end, by service")
+            slots = board.slots(names)
+            parts.chart(
+                path_chart(path_frame(events[:PATH_BARS], slots), slots),
+                "A bar for each event, from its start to its end, by service",
+            )
         picked = pick_event(board, events, "All its events, the oldest first", "path_selected")
         if picked is not None:
             in_full(board, picked)

@@ -44,6 +44,7 @@ def table(frame: pd.DataFrame, columns: Columns, alt: str, *, most: int = 14) ->
         hide_index=True,
         row_height=ROW_HEIGHT,
         height=height_of(len(frame), most),
+        placeholder="",
         alt=alt,
     )
 
@@ -61,6 +62,7 @@ def pick(
         hide_index=True,
         row_height=ROW_HEIGHT,
         height=height_of(len(frame), most),
+        placeholder="",
         alt=alt,
         key=f"{key}-{hash(tuple(keys))}",
         on_select="rerun",

@@ -128,6 +128,7 @@ class Committer:
                 append.done.set_exception(error)
                 continue
             admitted.append(append)
+        for append in admitted:  # only now: making room must find nothing half written
             for topic, encoded in append.records:
                 if topic not in failed:
                     self._add(topic, encoded, now_ns, touched, failed)

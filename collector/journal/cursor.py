@@ -88,13 +88,13 @@ class Cursor:
         """The segment that holds this position and how far it may be read, or None and where the next one begins."""
         if self._segment is not None and self._segment.base <= self.position:
             if self._limit is None and self._words[ACTIVE] != self._segment.base:
-                self._limit = self._end_of(self._segment.base, bases(self._folder))
+                self._limit = _end_of(self._segment.base, *self._look())
             if self._limit is None or self.position < self._limit:
                 return self._segment, min(end, self._limit or end)
         for _ in range(10):
-            known = bases(self._folder)
+            active, known = self._look()
             i = bisect_right(known, self.position) - 1
-            limit = self._end_of(known[i], known) if i >= 0 else None
+            limit = _end_of(known[i], active, known) if i >= 0 else None
             if i < 0 or (limit is not None and limit <= self.position):
                 return None, min(known[i + 1], end) if i + 1 < len(known) else end
             try:
@@ -106,13 +106,11 @@ class Cursor:
             return fresh, min(end, limit or end)
         raise Unavailable(f"{self._folder}: segments vanish faster than they can be opened")
 
-    def _end_of(self, base: int, known: list[int]) -> int | None:
-        """Where a segment ends: at the next one's base; the last one at the writer's place, unless it still grows."""
-        i = bisect_right(known, base)
-        if i < len(known):
-            return known[i]
+    def _look(self) -> tuple[int, list[int]]:
+        """The writer's place and all segments, in this order: more may be made in between, but none is left out that
+        lies before the writer's place."""
         active = self._words[ACTIVE]
-        return None if active == base else active
+        return active, bases(self._folder)
 
     def _behind_damage(self, segment: SegmentReader, limit: int) -> int:
         if segment.seed is None:
@@ -133,3 +131,11 @@ class Cursor:
         """Close the files."""
         self._let_go()
         self._words.close()
+
+
+def _end_of(base: int, active: int, known: list[int]) -> int | None:
+    """Where a segment ends: at the next one's base; the last one at the writer's place; None if it still grows."""
+    if base == active:
+        return None
+    i = bisect_right(known, base)
+    return known[i] if i < len(known) else active

@@ -132,9 +132,9 @@ class Partition:
         self._publish()
 
     def segments(self) -> list[Closed]:
-        """All segments with durable records, the one being written included, oldest first."""
+        """All segments with durable records, oldest first; the one being written only while nothing is on its way."""
         writer = self._writer
-        if writer is None or writer.base == self.durable_end:
+        if writer is None or writer.base == self.durable_end or self._end > self.durable_end:
             return list(self.closed)
         return [*self.closed, Closed(writer.base, self.durable_end - writer.base, self.last_ns)]
 

@@ -165,6 +165,11 @@ class LocalReader:
             except OSError as error:
                 raise Unavailable(f"the offsets of group {self._group.name} can't be kept: {error}") from error
 
+    def committed(self) -> Mapping[TopicPartition, int]:
+        """See Reader.committed."""
+        positions = self._group.positions if self._group else {}
+        return {TopicPartition(topic, 0): offset for topic, offset in positions.items()}
+
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         """See Reader.pause."""
         self._paused.update(tps)

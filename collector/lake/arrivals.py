@@ -62,7 +62,7 @@ def numbered(parts: Sequence[Chunk]) -> pa.Table | None:
     """All parts' rows with `arrival`, their number in order; None if there are none."""
     if not parts:
         return None
-    rows = pa.concat_tables([part.rows for part in parts], promote_options="permissive")
+    rows = pa.concat_tables([part.rows for part in parts])
     return rows.append_column("arrival", pa.array(np.arange(rows.num_rows)))
 
 

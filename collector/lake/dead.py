@@ -15,7 +15,7 @@ from .files import active_files, read_files
 from .parse import connect
 from .schema import DEAD
 
-_FIELDS = "stream, first, count, region, service, dataset, reason, source, original"
+_FIELDS = ("stream", "first", "count", "region", "service", "dataset", "reason", "source", "original")
 
 
 def dead_letters_in(path: Path, *, since: float = 0.0, limit: int = 10_000) -> list[DeadLetter]:
@@ -29,10 +29,12 @@ def dead_letters_in(path: Path, *, since: float = 0.0, limit: int = 10_000) -> l
             return []
         with connect(memory_mb=256, threads=1) as con:
             rows = con.execute(
-                f'SELECT {_FIELDS}, epoch_us("at") FROM {read_files(root, files)} WHERE epoch_us("at") >= ? '
+                f'SELECT {", ".join(_FIELDS)}, epoch_us("at") FROM {read_files(root, files)} WHERE epoch_us("at") >= ? '
                 'ORDER BY "at" DESC, source DESC, first DESC LIMIT ?',
                 [round(since * 1_000_000), limit],
             ).fetchall()
     except (OSError, DeltaError, duckdb.Error) as error:
         raise Unavailable(f"the dead letters at {root} can't be read: {error}") from error
-    return [DeadLetter(*values, at_us / 1_000_000) for *values, at_us in reversed(rows)]
+    return [
+        DeadLetter(**dict(zip(_FIELDS, values, strict=True)), at=at_us / 1_000_000) for *values, at_us in reversed(rows)
+    ]

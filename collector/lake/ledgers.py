@@ -1,7 +1,7 @@
 """The memory of which numbers the lake has, read from the tables' files when a partition is first asked about.
 
-A batch sent again bears the same header, so it can only be in its own day's partition, in `skewed`, or among the dead
-letters; nothing else needs to be read to know it.
+A batch sent again bears the same header, so it can only be under its own day, under `skewed`, or among the dead
+letters; nothing else needs to be read to know it, however long the lake's past is.
 """
 
 from __future__ import annotations
@@ -32,20 +32,19 @@ class Ledgers:
     def clear(self) -> None:
         """Forget everything; it is read again when it is asked for."""
         self._ledger = StreamLedger()
-        self._loaded: set[tuple[str, str, str]] = set()
+        self._loaded: set[tuple[str, str]] = set()
 
     def knowing(self, header: Header) -> StreamLedger:
         """The ledger, with everything in it that the lake has of this header's stream and day."""
-        for table, date in ((header.dataset, header.day), (header.dataset, SKEWED), (DEAD, "")):
-            key = (table, header.region if date else "", date)
+        for key in ((header.dataset, header.day), (header.dataset, SKEWED), (DEAD, "")):
             if key not in self._loaded:
                 self._load(*key)
                 self._loaded.add(key)
         return self._ledger
 
-    def _load(self, table: str, region: str, date: str) -> None:
+    def _load(self, table: str, date: str) -> None:
         root, every = self._files_of(table)
-        files = [file for file in every if not date or (file.region, file.date) == (region, date)]
+        files = [file for file in every if not date or file.date == date]
         if not files:
             return
         source = read_files(root, files)

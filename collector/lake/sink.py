@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +63,7 @@ class LakeSink:
         self._con = connect(settings.memory_mb, settings.threads)
         self._tables: dict[str, LakeTable] = {}
         self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
-        self._written: list[tuple[str, DataFile]] = []
+        self._written: list[tuple[Path, DataFile]] = []
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """See Sink.write."""
@@ -121,11 +122,13 @@ class LakeSink:
 
     def _write(self, records: Sequence[Record]) -> list[Outcome]:
         now = self.clock.time()
-        works = self._plan(records, now)
+        plans = self._plan(records, now)
+        works: dict[str, _Work] = {}
+        for plan in plans:
+            works.setdefault(_dataset(plan.record.tp), _Work([])).plans.append(plan)
         self._written = []
         try:
-            for dataset, work in works.items():
-                self._read(dataset, work, now)
+            self._read(works, now)
             self._commit_dead(works, now)
             outcomes, failed = self._commit_all(works)
         except BaseException:
@@ -135,7 +138,7 @@ class LakeSink:
             self._sweep()
             if all(outcome.retry for outcome in outcomes.values()):
                 raise failed
-        return [outcomes[id(record)] for record in records]
+        return [outcomes[id(plan)] for plan in plans]
 
     def _commit_all(self, works: Mapping[str, _Work]) -> tuple[dict[int, Outcome], Exception | None]:
         """Commit table by table: one that fails does not undo another, its records are for the next try."""
@@ -146,7 +149,7 @@ class LakeSink:
                 self._commit(dataset, work)
             except (OSError, DeltaError, duckdb.Error, Stale) as error:
                 failed = error
-                outcomes |= {id(plan.record): Outcome(plan.record, retry=True) for plan in work.plans}
+                outcomes |= {id(plan): Outcome(plan.record, retry=True) for plan in work.plans}
             else:
                 outcomes |= _outcomes(work)
         return outcomes, failed
@@ -154,34 +157,36 @@ class LakeSink:
     def _sweep(self) -> None:
         """Delete the files of a write that failed: a full disk must not fill with them. But a commit may have landed
         although it raised; so only what a fresh look at the table does not name."""
-        for table, file in self._written:
-            root = self.path / table
+        for root, file in self._written:
             try:
                 if file.path not in {named.path for named in active_files(DeltaTable(root))}:
                     (root / file.path).unlink(missing_ok=True)
             except (OSError, DeltaError):
                 log.warning("%s is left over from a failed write; vacuum will delete it", root / file.path)
 
-    def _plan(self, records: Sequence[Record], now: float) -> dict[str, _Work]:
+    def _plan(self, records: Sequence[Record], now: float) -> list[Planned]:
         tps = {record.tp for record in records}
         positions = {tp: self.table(_dataset(tp)).position(tp) for tp in tps}
-        plans = Planner(self._ledgers.knowing, positions, now).plan(records)
-        works: dict[str, _Work] = {}
-        for plan in plans:
-            works.setdefault(_dataset(plan.record.tp), _Work([])).plans.append(plan)
-        return works
+        return Planner(self._ledgers.knowing, positions, now).plan(records)
 
-    def _read(self, dataset: str, work: _Work, now: float) -> None:
-        """Parse what is to be stored and write it to files that no commit names yet."""
-        for plan in work.plans:
-            work.dead[id(plan)] = list(plan.dead)
-        for region, date, plans in self._groups(work.plans, now):
-            result = read(self._con, dataset, plans, now)
-            for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
-                work.stored[id(plan)] = stored
-                work.dead[id(plan)] += dead
-            if result.rows.num_rows:
-                work.files.append(self._write_rows(dataset, result.rows, region, date))
+    def _read(self, works: Mapping[str, _Work], now: float) -> None:
+        """Parse what is to be stored and write it to files that no commit names yet: one is written while the next
+        is parsed."""
+        files: list[tuple[_Work, Future[DataFile]]] = []
+        with ThreadPoolExecutor(1) as writer:
+            for dataset, work in works.items():
+                for plan in work.plans:
+                    work.dead[id(plan)] = list(plan.dead)
+                for region, date, plans in self._groups(work.plans, now):
+                    result = read(self._con, dataset, plans, now)
+                    for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
+                        work.stored[id(plan)] = stored
+                        work.dead[id(plan)] += dead
+                    if result.rows.num_rows:
+                        root = self.table(dataset).root
+                        files.append((work, writer.submit(self._write_rows, root, result.rows, region, date)))
+        for work, file in files:
+            work.files.append(file.result())
 
     def _groups(self, plans: Iterable[Planned], now: float) -> Iterator[tuple[str, str, list[Planned]]]:
         """The plans that have lines to store, by the partition they go to, in files of a bounded size."""
@@ -202,9 +207,9 @@ class LakeSink:
             if part:
                 yield region, date, part
 
-    def _write_rows(self, table: str, rows: pa.Table, region: str, date: str) -> DataFile:
-        file = write_file(self.table(table).root, rows, region, date, self.clock.time())
-        self._written.append((table, file))
+    def _write_rows(self, root: Path, rows: pa.Table, region: str, date: str) -> DataFile:
+        file = write_file(root, rows, region, date, self.clock.time())
+        self._written.append((root, file))
         return file
 
     def _commit_dead(self, works: Mapping[str, _Work], now: float) -> None:
@@ -221,7 +226,9 @@ class LakeSink:
                         letters.setdefault((letter.region, date), []).append(letter)
                     moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
         if letters:
-            files = [self._write_rows(DEAD, rows_of_dead(some), *partition) for partition, some in letters.items()]
+            files = [
+                self._write_rows(table.root, rows_of_dead(some), *partition) for partition, some in letters.items()
+            ]
             table.commit(adds=[add_action(file, new_data=True) for file in files], positions=moved)
 
     def _commit(self, dataset: str, work: _Work) -> None:
@@ -230,8 +237,9 @@ class LakeSink:
         for plan in work.plans:
             tp = plan.record.tp
             moved[tp] = max(moved.get(tp, table.position(tp) or 0), plan.record.next_offset)
-        if work.files or any(moved[tp] != table.position(tp) for tp in moved):
-            table.commit(adds=[add_action(file, new_data=True) for file in work.files], positions=moved)
+        adds = [add_action(file, new_data=True) for file in work.files]
+        if adds or any(moved[tp] != table.position(tp) for tp in moved):
+            table.commit(adds=adds, positions=moved)
         for plan in work.plans:
             if plan.header is not None:
                 account(self._ledgers.knowing(plan.header), plan)
@@ -239,7 +247,7 @@ class LakeSink:
 
 def _outcomes(work: _Work) -> dict[int, Outcome]:
     return {
-        id(plan.record): Outcome(
+        id(plan): Outcome(
             plan.record,
             stored=work.stored.get(id(plan), 0),
             duplicate=plan.duplicate,

@@ -23,8 +23,20 @@ from shippers.errors import Unavailable
 from .arrivals import Cursor, behind, moved, numbered
 from .files import read_files
 from .parse import connect
-from .questions import BUCKET, COLUMNS, PLACE, WHOLE, Condition, add_ids, condition_of, event_of, span_us, split_by, step_of
-from .view import NOTHING, View, Viewer
+from .questions import (
+    BUCKET,
+    COLUMNS,
+    PLACE,
+    WHOLE,
+    Condition,
+    add_ids,
+    condition_of,
+    event_of,
+    span_us,
+    split_by,
+    step_of,
+)
+from .view import View, Viewer
 
 MAX_CORRELATED = 10_000
 MAX_FIELDS = 200
@@ -140,16 +152,14 @@ class LakeStore:
 
     def fields(self, where: Where) -> list[Field]:
         """See Store.fields."""
-        found = self._ask(
-            where,
-            "SELECT name, kind, any_value(example), count(*) AS n FROM ("
-            "SELECT 'labels.' || e.key AS name, 'text' AS kind, e.value AS example "
-            "FROM (SELECT unnest(map_entries(labels)) AS e FROM events) UNION ALL "
-            "SELECT 'measures.' || e.key, 'number', e.value::VARCHAR "
-            "FROM (SELECT unnest(map_entries(measures)) AS e FROM events)) WHERE example IS NOT NULL "
-            f"GROUP BY name, kind ORDER BY n DESC, name LIMIT {MAX_FIELDS}",
-        )
-        return [Field(name, kind, example) for name, kind, example, _ in found]
+        parts = [
+            f"SELECT '{kind}.' || e.key AS name, any_value(e.value)::VARCHAR AS example, count(e.value) AS n "
+            f"FROM (SELECT unnest(map_entries({kind})) AS e FROM events) GROUP BY e.key HAVING n > 0"
+            for kind in ("labels", "measures")
+        ]
+        most = f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY n DESC, name LIMIT {MAX_FIELDS}"
+        found = self._ask(where, most)
+        return [Field(name, "text" if name.startswith("labels.") else "number", example) for name, example, _ in found]
 
     def close(self) -> None:
         """Let go of the journal and the memory."""
@@ -183,9 +193,9 @@ class LakeStore:
                 if (files := view.snapshot.matching(dataset, where.regions, start_us, end_us))
             ]
             with self._con.cursor() as con:
-                for i, rows in enumerate(view.tail or [NOTHING]):
-                    con.register(f"tail_{i}", rows)
-                    sources.append(f"tail_{i}")
+                if view.tail.num_rows or not sources:
+                    con.register("tail", view.tail)
+                    sources.append("tail")
                 # A file's dataset is known and costs nothing to ask for; a tail has all of them.
                 asked = f"{condition.sql} AND dataset IN ({', '.join('?' * len(datasets))})"
                 union = " UNION ALL ".join(f"SELECT {COLUMNS} FROM {source} WHERE {asked}" for source in sources)
@@ -199,13 +209,13 @@ class LakeStore:
         for _ in range(_ATTEMPTS):
             try:
                 return answer(self._viewer.look())
-            except (OSError, DeltaError, duckdb.IOException) as error:
-                self._viewer.begin_anew()
-                last: Exception = error
             except duckdb.OutOfMemoryException as error:
                 raise Unavailable(
                     f"the question needs more than {self._settings.memory_mb} MB: narrow it, or raise [lake] memory_mb"
                 ) from error
+            except (OSError, DeltaError, duckdb.Error) as error:
+                self._viewer.begin_anew()
+                last: Exception = error
         raise Unavailable(f"the lake at {self._path} can't be read: {last}") from last
 
 

@@ -6,9 +6,10 @@ read lately stays for a while after the lake has it: live views ask for arrivals
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
@@ -21,9 +22,12 @@ from shippers.clock import Clock
 
 from .plan import Planned, Planner, account
 from .rows import read
+from .schema import EVENTS
 
 _POLL_BYTES = 8 * 1024 * 1024
 _RECENT_ROWS = 50_000
+_MEMORY_ROWS = 250_000
+ROWS = pa.schema([*EVENTS, ("region", pa.string()), ("offset", pa.int64())])
 _CANARY = b'"canary":true'
 
 
@@ -79,22 +83,22 @@ class Tail:
                 records = self._reader.poll(_POLL_BYTES, 0)
             except Gap:
                 continue  # the indexer's to report; what is gone can't be shown
+            if not records:
+                break
             known = [record for record in records if record.tp in self._ends]
+            self._take(known)
             if len(known) < len(records):
                 self._place(positions)  # partitions that came into being this moment are read from where they belong
-            self._take(known)
-            if sum(len(record.body) for record in records) < _POLL_BYTES and len(known) == len(records):
-                break
         self._drop(positions)
 
-    def unsettled(self, positions: Mapping[TopicPartition, int]) -> list[pa.Table]:
+    def unsettled(self, positions: Mapping[TopicPartition, int]) -> pa.Table:
         """The rows that the lake does not have."""
-        found = []
+        found = [ROWS.empty_table()]
         for chunk in self._chunks:
             position = positions.get(chunk.tp, 0)
             if chunk.end > position:
                 found.append(chunk.since(position))
-        return found
+        return pa.concat_tables(found)
 
     def covers(self, positions: Mapping[TopicPartition, int]) -> bool:
         """Whether everything behind `positions` is here. Not so once the lake was set back: then begin anew."""
@@ -118,7 +122,9 @@ class Tail:
             self._reader.seek(tp, self._ends[tp])
 
     def _take(self, records: Sequence[Record]) -> None:
-        self._chunks.extend(chunks_of(self._con, records, self._ledger_for, self._clock.time()))
+        for chunk in chunks_of(self._con, records, self._ledger_for, self._clock.time()):
+            held = sum(other.rows.num_rows for other in self._chunks)
+            self._chunks.append(chunk if held < _MEMORY_ROWS else replace(chunk, rows=_on_disk(chunk.rows)))
         for record in records:
             self._ends[record.tp] = record.next_offset
 
@@ -157,7 +163,17 @@ def chunks_of(
 def _chunk(con: duckdb.DuckDBPyConnection, tp: TopicPartition, plans: Sequence[Planned], now: float) -> Chunk:
     result = read(con, tp.topic.rpartition(".")[2], plans, now)
     offsets = np.repeat([plan.record.offset for plan in plans], result.stored)
-    regions = np.zeros(result.rows.num_rows, np.int32)
-    region = pa.DictionaryArray.from_arrays(pa.array(regions), pa.array([tp.topic.split(".")[1]], pa.string()))
-    rows = result.rows.append_column("region", region).append_column("offset", pa.array(offsets, pa.int64()))
+    regions = [tp.topic.split(".")[1]] * result.rows.num_rows
+    rows = result.rows.append_column("region", pa.array(regions, pa.string()))
+    rows = rows.append_column("offset", pa.array(offsets, pa.int64())).cast(ROWS)
     return Chunk(tp, plans[0].record.offset, plans[-1].record.next_offset, rows)
+
+
+def _on_disk(rows: pa.Table) -> pa.Table:
+    """The same rows, in a file without a name that is mapped: however long the indexer stands still, what waits for it
+    takes the system's cache, not this process's memory."""
+    with tempfile.NamedTemporaryFile(prefix="lastbeat-tail-", suffix=".arrow") as file:
+        with pa.ipc.new_file(file, rows.schema) as writer:
+            writer.write_table(rows)
+        file.flush()
+        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()

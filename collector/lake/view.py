@@ -20,14 +20,10 @@ from shippers.clock import Clock
 
 from .arrivals import Cursor
 from .ledgers import Ledgers
-from .schema import EVENTS
 from .snapshot import Snapshot, Snapshots
 from .tail import Chunk, Tail, chunks_of
 
 _REREAD_BYTES = 16 * 1024 * 1024
-
-NOTHING = pa.schema([*EVENTS, ("region", pa.string()), ("offset", pa.int64())]).empty_table()
-"""The tail of an empty journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class View:
     """What one question is answered from; every event is in exactly one of the two."""
 
     snapshot: Snapshot
-    tail: list[pa.Table]
+    tail: pa.Table
 
 
 class Viewer:

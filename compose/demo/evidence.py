@@ -66,7 +66,8 @@ def _is_about(incident: Incident, who: Instance) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """The alert, and what led up to it: `lines` are the dead one's last, oldest first."""
+    """The alert, and what led up to it: `lines` are the dead one's last, oldest first; `alert_at` is when the first
+    notice was delivered."""
 
     incident: Incident
     last_beat_at: float
@@ -74,10 +75,12 @@ class Death:
     lines: tuple[Event, ...]
 
 
-def death_of(store: Store, incident: Incident, rows: Iterable[InstanceRow]) -> Death:
-    """What there is to say about the victim's death."""
+def death_of(store: Store, incident: Incident, rows: Iterable[InstanceRow]) -> Death | None:
+    """What there is to say about the victim's death; None until somebody has been told."""
     last_beat_at = next(row.last_notify_time for row in rows if row.instance == VICTIM.name)
     delivered = [notice.delivered_at for notice in incident.notices if notice.delivered_at is not None]
+    if not delivered:
+        return None
     where = Where(
         last_beat_at - _LOOK_BACK_S,
         incident.opened_at,
@@ -86,4 +89,4 @@ def death_of(store: Store, incident: Incident, rows: Iterable[InstanceRow]) -> D
         instances=(VICTIM.name,),
     )
     lines = store.search(where, Page(_LINES)).events
-    return Death(incident, last_beat_at, min(delivered, default=incident.opened_at), tuple(reversed(lines)))
+    return Death(incident, last_beat_at, min(delivered), tuple(reversed(lines)))

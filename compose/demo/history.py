@@ -21,6 +21,7 @@ from .topology import INSTANCES, REGIONS, Instance
 
 DAY_S = 86_400.0
 SLICE_S = 1_800.0
+_MINUTE_S = 60.0
 MOST_LINES = 500
 ENVIRONMENT = "prod"
 
@@ -57,14 +58,16 @@ class History:
             yield self._seal(upto)
 
     def _live(self, start: float, end: float) -> None:
-        random = self._random
-        for region in REGIONS:
-            mean = shape.orders_per_s((start + end) / 2, region) * (end - start)
-            for _ in range(shape.poisson(random, mean)):
-                order, trace = f"A{random.getrandbits(40):010X}", f"{random.getrandbits(128):032x}"
-                for said in lines_of_order(random, random.uniform(start, end), region, self._troubles):
-                    stream = self._streams[said.who.name]
-                    stream.waiting.append((said.at, self._line(said, stream, order, trace)))
+        random, at = self._random, start
+        while at < end:
+            span = min(_MINUTE_S, end - at)
+            for region in REGIONS:
+                for _ in range(shape.poisson(random, shape.orders_per_s(at, region) * span)):
+                    order, trace = f"A{random.getrandbits(40):010X}", f"{random.getrandbits(128):032x}"
+                    for said in lines_of_order(random, at + span * random.random(), region, self._troubles):
+                        stream = self._streams[said.who.name]
+                        stream.waiting.append((said.at, self._line(said, stream, order, trace)))
+            at += span
         self._seconds.clear()
 
     def _line(self, said: Said, stream: _Stream, order: str, trace: str) -> str:

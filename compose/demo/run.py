@@ -6,9 +6,10 @@ The platform is that of `lastbeat up`, with the same roles as processes of their
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Event
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -35,20 +36,20 @@ def run(once: bool, data: Path) -> int:
     """Run the demo in `data`. Returns the exit code: with `once`, 0 only if every check holds."""
     screen = Screen(Console(highlight=False))
     try:
-        with ExitStack() as stack, _interrupted_by_signals():
+        with _Interrupts() as interrupts, ExitStack() as stack:
             try:
-                demo = _set_up(stack, data, screen, boards=not once)
+                demo = _set_up(stack, data, screen, interrupts, boards=not once)
                 return tell(demo, once=once)
             finally:
-                for number in _SIGNALS:  # a second Ctrl-C must not cut the clearing up
-                    signal.signal(number, signal.SIG_IGN)
+                interrupts.ignore()  # a second Ctrl-C must not cut the clearing up
+                screen.say("stopping …", "bright_black")
                 stack.close()
     except KeyboardInterrupt:
         screen.say("stopped; nothing of it runs any more")
         return 130 if once else 0
 
 
-def _set_up(stack: ExitStack, data: Path, screen: Screen, *, boards: bool) -> Demo:
+def _set_up(stack: ExitStack, data: Path, screen: Screen, interrupts: _Interrupts, *, boards: bool) -> Demo:
     """Start the platform. What is opened here is closed by `stack`, last in, first out."""
     clock = SystemClock()
     emptied = stack.enter_context(fresh(data))
@@ -63,17 +64,35 @@ def _set_up(stack: ExitStack, data: Path, screen: Screen, *, boards: bool) -> De
     screen.say(f"✔ the platform is up · gateway {settings.gateway_url}")
     if boards:
         screen.say(f"  boards {settings.boards_url}", "bold")
+    store = open_store(settings)
     state = stack.enter_context(closing(open_state(settings)))
     shop = stack.enter_context(Processes(data / "shop", settings.gateway_url))
-    return Demo(settings, open_store(settings), state, shop, screen, clock)
+    return Demo(settings, store, state, shop, screen, clock, interrupts.gently())
 
 
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM both raise KeyboardInterrupt while this is open."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+class _Interrupts:
+    """Ctrl-C and SIGTERM. They raise KeyboardInterrupt at once until `gently`; from then on they only set `asked`,
+    since an exception in the middle of a question to the store would come out as the store's."""
+
+    def __init__(self) -> None:
+        self.asked = Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def gently(self) -> Event:
+        """Only set the event that this returns, from now on."""
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: self.asked.set())
+        return self.asked
+
+    def ignore(self) -> None:
+        """Do nothing, from now on."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

@@ -49,16 +49,26 @@ class Demo:
     shop: Processes
     screen: Screen
     clock: Clock
+    interrupted: Event
     live_since: float = 0.0
     history: dict[str, int] = field(default_factory=dict)
 
     def wait(self, seconds: float, phase: str, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass, showing how things stand; True as soon as `until` holds, False if it never did."""
-        end, pause = self.clock.monotonic() + seconds, Event()
+        """Let time pass, showing how things stand; True as soon as `until` holds, False if it never did.
+
+        Raises KeyboardInterrupt if that was asked for.
+        """
+        end = self.clock.monotonic() + seconds
         while not (done := until()) and (left := end - self.clock.monotonic()) > 0:
             self._show(phase.format(left=left))
-            self.clock.wait(pause, min(_REFRESH_S, left))
+            self.clock.wait(self.interrupted, min(_REFRESH_S, left))
+            self.go_on()
         return done
+
+    def go_on(self) -> None:
+        """Raises KeyboardInterrupt if that was asked for."""
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
     def _show(self, phase: str) -> None:
         fleet, now = read_fleet(self.state), self.clock.time()
@@ -102,6 +112,7 @@ def _fill_history(demo: Demo) -> None:
     history = History(began - DAY_S, began, Random(), socket.gethostname())
 
     def sent() -> None:
+        demo.go_on()
         show(history.at - began + DAY_S, sum(history.emitted.values()))
 
     with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(DAY_S) as show:
@@ -143,11 +154,16 @@ def _death(demo: Demo) -> Death:
     demo.screen.say(
         f"✖ {VICTIM.service} in {VICTIM.region} killed, its only instance there (SIGKILL, no goodbye)", "red"
     )
-    seen = demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", lambda: bool(incidents_of(demo.state)[0]))
-    if not seen:
-        raise Failed(f"no alert in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
-    dead = incidents_of(demo.state)[0][0]
-    return death_of(demo.store, dead, read_fleet(demo.state).instances)
+    found: list[Death] = []
+
+    def alerted() -> bool:
+        rows, dead = read_fleet(demo.state).instances, incidents_of(demo.state)[0]
+        found.extend(death for one in dead if (death := death_of(demo.store, one, rows)) is not None)
+        return bool(found)
+
+    if not demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", alerted):
+        raise Failed(f"no alert went out in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
+    return found[0]
 
 
 def _balance(demo: Demo, death: Death) -> int:

@@ -16,8 +16,9 @@ from dashboards.board import STATE_STILL, Board
 from dashboards.events_view import events_frame
 from dashboards.figures import moment, time_of
 from dashboards.fleet_view import Numbers, chosen, instances_frame, known, sentence, services_frame, watch_is_silent
+from dashboards.reading import event_columns
 from dashboards.shaping import counts_by
-from dashboards.tables import Columns, cc, level_column, pick, state_column, table
+from dashboards.tables import Columns, cc, pick, state_column, table
 from dashboards.theme import coloured, incident_look
 
 SELECTED = "fleet_selected"
@@ -142,5 +143,4 @@ def _last_lines(board: Board, row: ServiceRow, instances: Sequence[InstanceRow])
     if not lines:
         parts.quiet("it logged nothing in the hour before its last beat")
         return
-    columns: Columns = {"Level": level_column(), "Message": cc.TextColumn(width=520)}
-    table(events_frame(lines, board.zone), columns, f"The last log lines of {row.service}")
+    table(events_frame(lines, board.zone), event_columns(), f"The last log lines of {row.service}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 
 import streamlit as st
 
@@ -19,14 +20,13 @@ from dashboards.incidents_view import (
     history_frame,
     lasted,
     lengths_line,
-    median_length,
-    median_notice,
     notices_frame,
     open_line,
     opened,
     place_words,
     sentence,
     spans_frame,
+    told_line,
     undelivered,
     within,
 )
@@ -34,10 +34,11 @@ from dashboards.silencing import holding, lift, silence
 from dashboards.spans import incidents_chart
 from dashboards.tables import cc, table
 from dashboards.theme import incident_look
-from shippers.errors import LastbeatError, Unavailable
+from shippers.errors import LastbeatError
 
 STILL = "The watch goes on judging, and pages go out: they don't need this board."
 HISTORY = 200
+MY_NAME = "my_name"
 SILENCE_MINUTES = (15, 30, 60, 120, 240, 480, 1440)
 
 
@@ -65,11 +66,11 @@ def _body(board: Board) -> None:
         now, scope = board.clock.time(), board.scope()
         incidents = chosen(board.questions.incidents(), board.choice)
         if not incidents:
-            parts.figures(_figures(board, [], now))
+            parts.figures(_figures(board, []))
             parts.quiet("● nothing has gone wrong so far; what does will stand here, with its why and who was told")
             return
         during = within(incidents, scope.start, now)
-        parts.figures(_figures(board, during, now))
+        parts.figures(_figures(board, during))
         _silences(board, now)
         for incident in opened(incidents):
             _card(board, incident, now)
@@ -93,11 +94,11 @@ def _body(board: Board) -> None:
                 parts.quiet("nothing was resolved in this period")
 
 
-def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts.Figure]:
+def _figures(board: Board, during: Sequence[Incident]) -> list[parts.Figure]:
     scope = board.scope()
     span = scope.name or "this period"
     still, waiting = opened(during), undelivered(during)
-    length, told = median_length(during, now), median_notice(during)
+    lengths, told = lengths_line(during), told_line(during)
     pages = [each for each in during if each.severity is Severity.PAGE]
     alarm = any(each.status is Status.FIRING and each.severity is Severity.PAGE for each in still)
     notices = [notice.created_at for each in during for notice in each.notices]
@@ -121,19 +122,21 @@ def _figures(board: Board, during: Sequence[Incident], now: float) -> list[parts
         ),
         parts.Figure(
             "Time to resolve",
-            duration(length) if length is not None else NOTHING,
+            duration(median(lengths)) if lengths else NOTHING,
             None,
             "median",
             "gray",
-            lengths_line(during),
+            lengths,
             kind="bar",
         ),
         parts.Figure(
             "Time to tell",
-            duration(told) if told is not None else NOTHING,
+            duration(median(told)) if told else NOTHING,
             None,
-            "median, from its beginning",
+            "median",
             "gray",
+            told,
+            kind="bar",
             help="From when it went wrong to the first notice that arrived.",
         ),
         parts.Figure(
@@ -164,8 +167,8 @@ def _card(board: Board, incident: Incident, now: float) -> None:
             for amendment in incident.amendments:
                 st.markdown(f":gray[amended: {parts.plain(amendment)}]")
         with right, st.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
-            _acknowledge(board, incident, now)
-            _silence(board, incident, now)
+            _acknowledge(board, incident)
+            _silence(board, incident)
         if incident.notices:
             columns = {"Last error": cc.TextColumn(width=360)}
             table(notices_frame(incident, board.zone, now), columns, "Who was told of this incident", most=5)
@@ -183,52 +186,41 @@ def _standing(board: Board, incident: Incident, now: float) -> str:
     return "a page" if incident.severity is Severity.PAGE else "a warning"
 
 
-def _acknowledge(board: Board, incident: Incident, now: float) -> None:
+def _acknowledge(board: Board, incident: Incident) -> None:
     if incident.status is not Status.FIRING:
         return
     with st.popover("Acknowledge", icon=":material/check:", type="primary", key=f"ack-{incident.id}"):
-        by = st.text_input("Your name", key=f"ack-by-{incident.id}", value=st.session_state.get("my_name", ""))
+        name = f"ack-by-{incident.id}"
+        st.text_input("Your name", key=name, value=st.session_state.get(MY_NAME, ""))
         st.markdown(":gray[Reminders and escalation stop; it stays open until it is over.]")
-        if st.button("Acknowledge it", key=f"ack-do-{incident.id}", type="primary"):
-            st.session_state["my_name"] = by
-            _act(lambda: _acknowledged(board, incident, by, now))
+        action = partial(_acknowledged, board, incident.id, name)
+        st.button("Acknowledge it", key=f"ack-do-{incident.id}", type="primary", on_click=_act, args=(board, action))
 
 
-def _acknowledged(board: Board, incident: Incident, by: str, now: float) -> str:
-    if acknowledge(board.questions.state, incident.id, by.strip() or "a viewer of the boards", now) is None:
+def _acknowledged(board: Board, id: str, name: str) -> str:
+    by = str(st.session_state.get(name) or "").strip()
+    st.session_state[MY_NAME] = by
+    if acknowledge(board.questions.state, id, by or "a viewer of the boards", board.clock.time()) is None:
         return "This incident is no longer there."
     return "Acknowledged."
 
 
-def _act(action: Callable[[], str]) -> None:
-    """Do it, say what came of it, and show the page anew."""
-    try:
-        st.toast(action())
-    except (Unavailable, LastbeatError) as error:
-        st.toast(f"Not done: {error}", icon=":material/error:", duration="long")
-        return
-    st.rerun(scope="fragment")
-
-
-def _silence(board: Board, incident: Incident, now: float) -> None:
+def _silence(board: Board, incident: Incident) -> None:
     with st.popover("Silence", icon=":material/notifications_off:", key=f"silence-{incident.id}"):
         what = " in ".join(filter(None, (incident.service or "every service", incident.region)))
         st.markdown(f":gray[Nobody is told of] {parts.plain(what)} :gray[while this holds. Incidents are kept.]")
-        minutes = st.select_slider(
-            "For", SILENCE_MINUTES, value=60, format_func=_span, key=f"silence-for-{incident.id}"
-        )
-        comment = st.text_input("Why", key=f"silence-why-{incident.id}", placeholder="maintenance, known, …")
-        if st.button("Silence it", key=f"silence-do-{incident.id}", type="primary"):
-            _act(lambda: _silenced(board, incident, minutes, comment, now))
+        length, why = f"silence-for-{incident.id}", f"silence-why-{incident.id}"
+        st.select_slider("For", SILENCE_MINUTES, value=60, format_func=_span, key=length)
+        st.text_input("Why", key=why, placeholder="maintenance, known, …")
+        action = partial(_silenced, board, incident, length, why)
+        st.button("Silence it", key=f"silence-do-{incident.id}", type="primary", on_click=_act, args=(board, action))
 
 
-def _silenced(board: Board, incident: Incident, minutes: int, comment: str, now: float) -> str:
+def _silenced(board: Board, incident: Incident, length: str, why: str) -> str:
+    minutes, comment = float(st.session_state[length]), str(st.session_state.get(why) or "")
+    now = board.clock.time()
     ends = silence(board.questions.state, incident.region, incident.service, minutes, comment, now)
     return f"Silenced until {moment(ends, board.zone, now)}."
-
-
-def _span(minutes: int) -> str:
-    return duration(60.0 * minutes)
 
 
 def _silences(board: Board, now: float) -> None:
@@ -239,10 +231,24 @@ def _silences(board: Board, now: float) -> None:
             why = f" · {parts.plain(held.comment)}" if held.comment else ""
             until = moment(held.ends_at, board.zone, now)
             st.markdown(f":gray[■] **{parts.plain(what)} is silenced** :gray[· until {until}{why}]", width="stretch")
-            if st.button("Lift", key=f"lift-{held.key}", icon=":material/notifications:"):
-                _act(partial(_lifted, board, held.key, now))
+            action = partial(_lifted, board, held.key)
+            icon = ":material/notifications:"
+            st.button("Lift", key=f"lift-{held.key}", icon=icon, on_click=_act, args=(board, action))
 
 
-def _lifted(board: Board, key: str, now: float) -> str:
-    lift(board.questions.state, key, now)
+def _lifted(board: Board, key: str) -> str:
+    lift(board.questions.state, key, board.clock.time())
     return "Lifted."
+
+
+def _act(board: Board, action: Callable[[], str]) -> None:
+    """Do what a button says, before the page is drawn anew, and say what came of it."""
+    try:
+        st.toast(action())
+    except LastbeatError as error:
+        st.toast(f"Not done: {error}", icon=":material/error:", duration="long")
+    board.questions.forget()
+
+
+def _span(minutes: int) -> str:
+    return duration(60.0 * minutes)

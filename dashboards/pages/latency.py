@@ -85,7 +85,11 @@ def _figures(scope: Scope, found: Latency) -> None:
             parts.Figure(label, latency(value), change(value, then), note, "orange" if slower else "primary", line)
         )
     timed = [sum(step.values()) for step in columns.series.get("", ())]
-    shown.append(parts.Figure("Timed", count(sum(now.values())), None, "events with a duration", "gray", spark(timed)))
+    shown.append(
+        parts.Figure(
+            "Timed", count(sum(now.values())), None, "events with a duration", "gray", spark(timed[:-1] or timed)
+        )
+    )
     parts.figures(shown)
 
 

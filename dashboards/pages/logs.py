@@ -16,7 +16,7 @@ from dashboards.events_view import events_frame
 from dashboards.figures import count as figure
 from dashboards.figures import percent, rate, time_of
 from dashboards.scope import Scope
-from dashboards.shaping import rate_line, rates, spark, top_of, total
+from dashboards.shaping import rate_line, rates, spark, top_of, total, trend
 from dashboards.tables import table
 
 PAGE_LINES = 100
@@ -77,6 +77,9 @@ def _levels(board: Board) -> tuple[Scope, Volume]:
 def _headline(board: Board) -> None:
     with board.reaching("store", quietly=lambda: parts.headline(":gray[◌] logs can't be read", "")):
         scope, volume = _levels(board)
+        if not total(volume):
+            parts.headline(":gray[○] nothing was logged in this period", board.period(scope))
+            return
         wrong = sum(sum(volume.series.get(level, ())) for level in ("ERROR", "CRITICAL"))
         sign = ":orange[◔]" if wrong else ":green[●]"
         share = f" · {percent(wrong / total(volume))}" if wrong else ""
@@ -113,7 +116,7 @@ def _overview(board: Board) -> None:
                     None,
                     note,
                     colour if sum(counts) else "gray",  # type: ignore[arg-type]
-                    spark(counts),
+                    spark(trend(volume, level, scope) or [0] * len(volume.times)),
                 )
             )
         parts.figures(shown)
@@ -157,17 +160,18 @@ def _cursors(where: Where) -> list[str]:
 
 def _pager(cursors: list[str], lines: int, next: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if st.button("Newer", icon=":material/chevron_left:", disabled=not cursors):
-            cursors.pop()
-            st.rerun(scope="fragment")
-        if st.button("Older", icon=":material/chevron_right:", disabled=next is None):
-            cursors.append(str(next))
-            st.rerun(scope="fragment")
-        if st.button("Newest", icon=":material/refresh:", help="Ask again for what is newest now."):
-            cursors.clear()
-            st.rerun(scope="fragment")
+        st.button("Newer", icon=":material/chevron_left:", disabled=not cursors, on_click=_newer, args=(cursors,))
+        st.button(
+            "Older", icon=":material/chevron_right:", disabled=next is None, on_click=cursors.append, args=(next,)
+        )
+        st.button("Newest", icon=":material/refresh:", help="Ask again for the newest.", on_click=cursors.clear)
         first = len(cursors) * PAGE_LINES
         st.markdown(f":gray[{first + 1:,} to {first + lines:,}{', and older ones' if next else ', the oldest'}]")
+
+
+def _newer(cursors: list[str]) -> None:
+    if cursors:
+        cursors.pop()
 
 
 def _nothing(board: Board, scope: Scope) -> None:

@@ -100,7 +100,11 @@ class HttpTransport:
         except BaseException:
             self.close()  # half a request stands on the wire: this connection can't be used again
             raise
-        _judge(status, retry_after, answer, len(batches))
+        try:
+            _judge(status, retry_after, answer, len(batches))
+        except Unavailable:
+            self.close()  # behind one address there may be a gateway that can: the next try connects anew
+            raise
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -20,7 +20,7 @@ from collector.gateway.http import create_app
 from collector.gateway.serve import Server
 from collector.journal.local import LocalJournal
 from collector.settings import GatewaySettings, JournalSettings
-from shippers.batch import MEDIA_TYPE, Header, pack, seal
+from shippers.batch import MEDIA_TYPE, Batch, Header, pack, seal
 from shippers.clock import SystemClock
 from tests.bench.report import Report
 
@@ -51,7 +51,7 @@ def _body() -> list[bytes]:
     return [line + b"x" * (EVENT_BYTES - 1 - len(line) - 2) + b'"}' for line in lines]
 
 
-def _batch(number: int):  # noqa: ANN202
+def _batch(number: int) -> Batch:
     header = Header("bench0000000.business", number, 0, "cn-east", "business", "2026-11-21", "bench", "bench-1", 0)
     return seal(header, _body())
 

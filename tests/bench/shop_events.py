@@ -51,9 +51,7 @@ def batches(events: int, hours: int = 24, seed: int = 7) -> Iterator[Batch]:
             first = numbers.get(stream, 1)
             numbers[stream] = first + count
             yield Batch(
-                Header(
-                    stream, first, count, run.region, "business", DAY, run.service, run.instance, zlib.crc32(body)
-                ),
+                Header(stream, first, count, run.region, "business", DAY, run.service, run.instance, zlib.crc32(body)),
                 body,
             )
 
@@ -67,7 +65,12 @@ def order_id(hour: int, number: int, events: int, hours: int = 24, seed: int = 7
 
 def _orders(rng: random.Random) -> Iterator[tuple[str, str, str, float]]:
     while True:
-        yield f"A~~{rng.getrandbits(40):010x}", f"~~{rng.getrandbits(120):030x}", "abc"[rng.randrange(3)], rng.lognormvariate(4, 1)
+        yield (
+            f"A~~{rng.getrandbits(40):010x}",
+            f"~~{rng.getrandbits(120):030x}",
+            "abc"[rng.randrange(3)],
+            rng.lognormvariate(4, 1),
+        )
 
 
 def _hour(events: int, rng: random.Random) -> Iterator[_Run]:
@@ -104,5 +107,6 @@ def _line(
         f'"cloud":{{"region":"{region}","availability_zone":"{region}-{zone}"}},"trace":{{"id":"{trace}"}},'
         f'"labels":{{"order_id":"{order}","channel":"{channel}"}},"measures":{{"amount":{amount:.2f}}},'
         f'"event":{{"dataset":"business","action":"{action}","outcome":"{"failure" if failed else "success"}",'
-        f'"duration":{int(rng.lognormvariate(16.5, 0.7))},"stream":"k3v9abcd12.business","sequence":{rng.randrange(10**6)}}}}}'
+        f'"duration":{int(rng.lognormvariate(16.5, 0.7))},'
+        f'"stream":"k3v9abcd12.business","sequence":{rng.randrange(10**6)}}}}}'
     )

@@ -1,4 +1,5 @@
-"""A script for `streamlit run`: the boards over the shop in memory. SHOP says how it is: full, empty or down."""
+"""A script for `streamlit run`: the boards over the shop in memory. SHOP says how it is (full, empty or down),
+SHOP_EVENTS how much it has logged."""
 
 import os
 import threading
@@ -19,7 +20,7 @@ def shop(how: str) -> tuple[MemoryStore, MemoryState, SystemClock]:
     store, state = MemoryStore(clock), MemoryState()
     if how != "empty":
         fill_state(state, clock)
-        fill_store(store, clock)
+        fill_store(store, clock, int(os.environ.get("SHOP_EVENTS", "60000")))
     if how == "down":
         store.unavailable = "the lake at /data/lake can't be opened: Permission denied"
     if how != "empty":

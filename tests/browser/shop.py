@@ -89,34 +89,70 @@ def _event(random_: random.Random, now: float, at: float, service: str, region: 
     stream = f"boot{(crc32(instance.encode())) % 10**8:08d}.business"
     sequence[stream] = sequence.get(stream, 0) + 1
     return Event(
-        at=at, stream=stream, sequence=sequence[stream], level=level, logger=service.replace("-", "."),
+        at=at,
+        stream=stream,
+        sequence=sequence[stream],
+        level=level,
+        logger=service.replace("-", "."),
         message=random_.choice(MESSAGES[level]).format(order=order, action=action, ms=round(ms)),
-        dataset="business", action=action, outcome="failure" if wrong else "success", duration_ns=round(ms * 1e6),
-        service=service, version=_version(service, number), environment="prod", instance=instance, region=region,
-        zone=f"{region}-{'ab'[number - 1]}", host=f"{region}-h{number}", pid=4_000 + number,
-        trace_id=f"{int(at * 1_000):032x}", labels={"order_id": order, "channel": service.removeprefix("channel-")},
+        dataset="business",
+        action=action,
+        outcome="failure" if wrong else "success",
+        duration_ns=round(ms * 1e6),
+        service=service,
+        version=_version(service, number),
+        environment="prod",
+        instance=instance,
+        region=region,
+        zone=f"{region}-{'ab'[number - 1]}",
+        host=f"{region}-h{number}",
+        pid=4_000 + number,
+        trace_id=f"{int(at * 1_000):032x}",
+        labels={"order_id": order, "channel": service.removeprefix("channel-")},
         measures={"amount": round(random_.lognormvariate(3.2, 0.9), 2)},
-        error_type="UpstreamClosed" if wrong else "", error_message="https://pay.example/v3/charge" if wrong else "",
+        error_type="UpstreamClosed" if wrong else "",
+        error_message="https://pay.example/v3/charge" if wrong else "",
         error_stack=STACK if wrong else "",
-    )  # fmt: skip
+    )
 
 
 def order_path(now: float) -> Iterator[Event]:
     """One order's way through the shop, with a failure and a second try."""
-    steps = (("shop-web", "cart", 0.030, 0.042), ("order", "create", 0.060, 0.024), ("risk", "score", 0.085, 0.012),
-             ("payment", "pay", 0.900, 0.800), ("channel-wechat", "charge", 0.420, 0.310),
-             ("channel-alipay", "charge", 0.830, 0.330), ("ledger", "book", 0.860, 0.009),
-             ("order", "confirm", 0.930, 0.020), ("notify", "sms", 0.990, 0.031))  # fmt: skip
+    steps = (
+        ("shop-web", "cart", 0.030, 0.042),
+        ("order", "create", 0.060, 0.024),
+        ("risk", "score", 0.085, 0.012),
+        ("payment", "pay", 0.900, 0.800),
+        ("channel-wechat", "charge", 0.420, 0.310),
+        ("channel-alipay", "charge", 0.830, 0.330),
+        ("ledger", "book", 0.860, 0.009),
+        ("order", "confirm", 0.930, 0.020),
+        ("notify", "sms", 0.990, 0.031),
+    )
     for number, (service, action, after, took) in enumerate(sorted(steps, key=lambda step: step[2]), 1):
         failed = service == "channel-wechat"
         yield Event(
-            at=now - 400 + after, stream=f"pathboot{number:02d}.business", sequence=1, dataset="business", service=service,
-            region="cn-east", version="1.4.2", instance=f"{service}-east-a", zone="cn-east-a", level="ERROR" if failed else "INFO",
-            message=f"{action} of A777777 failed: 支付通道超时" if failed else f"{action} A777777 ok", action=action,
-            outcome="failure" if failed else "success", duration_ns=round(took * 1e9), logger=service,
-            trace_id="5f0c7a3e9b1d4c68a2e7f1b3d5c79e01", labels={"order_id": "A777777"}, measures={"amount": 128.0},
-            error_type="Timeout" if failed else "", error_message="no answer in 300 ms" if failed else "",
-        )  # fmt: skip
+            at=now - 400 + after,
+            stream=f"pathboot{number:02d}.business",
+            sequence=1,
+            dataset="business",
+            service=service,
+            region="cn-east",
+            version="1.4.2",
+            instance=f"{service}-east-a",
+            zone="cn-east-a",
+            level="ERROR" if failed else "INFO",
+            action=action,
+            outcome="failure" if failed else "success",
+            message=f"{action} of A777777 failed: 支付通道超时" if failed else f"{action} A777777 ok",
+            duration_ns=round(took * 1e9),
+            logger=service,
+            trace_id="5f0c7a3e9b1d4c68a2e7f1b3d5c79e01",
+            labels={"order_id": "A777777"},
+            measures={"amount": 128.0},
+            error_type="Timeout" if failed else "",
+            error_message="no answer in 300 ms" if failed else "",
+        )
 
 
 def _version(service: str, number: int) -> str:
@@ -165,28 +201,55 @@ def _instance(region: str, service: str, number: int, now: float, dead_for_s: fl
     why = f"last beat {quiet:.0f} s ago, allowed 30 s" if dead or late else ""
     sent = 40_000 + crc32(name.encode()) % 9_000
     return InstanceRow(
-        region=region, service=service, instance=name, verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
-        why=why, since=now - (quiet - 30 if dead or late else 80_000), last_notify_time=now - quiet,
-        boot=f"{crc32(name.encode()) % 16**12:012x}", beat=8_000 + number, started_at=now - (5_400 if number == 2 else 190_000),
-        interval_s=10.0, grace_s=20.0, version=_version(service, number), environment="prod",
-        zone=f"{region}-{'ab'[number - 1]}", host=f"{region}-h{number}", pid=4_000 + number, ingress="default", via="gw-1",
-        cpu_percent=round(2 + crc32(name.encode()) % 170 / 10, 1), memory_bytes=90_000_000 + crc32(name.encode()) % 60_000_000,
-        queue_events=crc32(name.encode()) % 7, restarts=3 if dead else 0, dropped=0,
+        region=region,
+        service=service,
+        instance=name,
+        verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
+        why=why,
+        since=now - (quiet - 30 if dead or late else 80_000),
+        last_notify_time=now - quiet,
+        boot=f"{crc32(name.encode()) % 16**12:012x}",
+        beat=8_000 + number,
+        started_at=now - (5_400 if number == 2 else 190_000),
+        interval_s=10.0,
+        grace_s=20.0,
+        version=_version(service, number),
+        environment="prod",
+        zone=f"{region}-{'ab'[number - 1]}",
+        host=f"{region}-h{number}",
+        pid=4_000 + number,
+        ingress="default",
+        via="gw-1",
+        cpu_percent=round(2 + crc32(name.encode()) % 170 / 10, 1),
+        memory_bytes=90_000_000 + crc32(name.encode()) % 60_000_000,
+        queue_events=crc32(name.encode()) % 7,
+        restarts=3 if dead else 0,
+        dropped=0,
         streams={"business": {"last": sent, "acked": sent - crc32(name.encode()) % 4, "dropped": 0}},
-    )  # fmt: skip
+    )
 
 
 def _service(region: str, service: str, instances: list[InstanceRow], now: float, dead_for_s: float) -> ServiceRow:
     dead, late = (region, service) == DEAD, (region, service) == LATE
     return ServiceRow(
-        region=region, service=service, verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
-        why=f"0 of 2 instances beat: last beat {duration(dead_for_s)} ago, allowed 30 s" if dead
-        else "1 of 2 instances late: last beat 34 s ago, allowed 30 s" if late else "",
+        region=region,
+        service=service,
+        verdict=Verdict.DOWN if dead else Verdict.LATE if late else Verdict.UP,
+        why=f"0 of 2 instances beat: last beat {duration(dead_for_s)} ago, allowed 30 s"
+        if dead
+        else "1 of 2 instances late: last beat 34 s ago, allowed 30 s"
+        if late
+        else "",
         since=now - dead_for_s if dead else now - 4 if late else now - 80_000,
-        last_notify_time=max(each.last_notify_time for each in instances), live=0 if dead else 2, known=2,
-        minimum=1, versions=tuple(sorted({each.version for each in instances})),
-        zones=tuple(sorted({each.zone for each in instances})), restarts=3 if dead else 0, incident="inc-1" if dead else None,
-    )  # fmt: skip
+        last_notify_time=max(each.last_notify_time for each in instances),
+        live=0 if dead else 2,
+        known=2,
+        minimum=1,
+        versions=tuple(sorted({each.version for each in instances})),
+        zones=tuple(sorted({each.zone for each in instances})),
+        restarts=3 if dead else 0,
+        incident="inc-1" if dead else None,
+    )
 
 
 def incidents(now: float, dead_for_s: float) -> Iterator[Incident]:
@@ -194,20 +257,48 @@ def incidents(now: float, dead_for_s: float) -> Iterator[Incident]:
     region, service = DEAD
     began = now - dead_for_s
     yield Incident(
-        "inc-1", f"down:{region}/{service}", "down", Severity.PAGE, Status.FIRING, region, service, "", "",
-        f"{service} is down in {region}", "0 of 2 instances beat: last beat 3 min 12 s ago, allowed 30 s", began, began + 31,
+        "inc-1",
+        f"down:{region}/{service}",
+        "down",
+        Severity.PAGE,
+        Status.FIRING,
+        region,
+        service,
+        "",
+        "",
+        f"{service} is down in {region}",
+        "0 of 2 instances beat: last beat 3 min 12 s ago, allowed 30 s",
+        began,
+        began + 31,
         amendments=("2 of 2 instances: channel-wechat-north-b fell silent 1 s after channel-wechat-north-a",),
-        evidence={"offsets": {"lastbeat.cn-north.heartbeat/0": 48_213}, "sighted_s": 31.2,
-                  "policy": {"interval_s": 10.0, "grace_s": 20.0, "minimum": 1}},
-        notices=(Notice("console", "firing", began + 31, began + 31, 1, began + 31.2),
-                 Notice("webhook", "firing", began + 31, now + 20, 3, None, "connect to hooks.example:443: timed out")),
-    )  # fmt: skip
+        evidence={
+            "offsets": {"lastbeat.cn-north.heartbeat/0": 48_213},
+            "sighted_s": 31.2,
+            "policy": {"interval_s": 10.0, "grace_s": 20.0, "minimum": 1},
+        },
+        notices=(
+            Notice("console", "firing", began + 31, began + 31, 1, began + 31.2),
+            Notice("webhook", "firing", began + 31, now + 20, 3, None, "connect to hooks.example:443: timed out"),
+        ),
+    )
     yield Incident(
-        "inc-2", "flapping:cn-east/notify", "flapping", Severity.WARNING, Status.ACKNOWLEDGED, "cn-east", "notify", "", "",
-        "notify is flapping in cn-east", "4 starts without a goodbye in 10 min", now - 5_000, now - 4_990,
-        acknowledged_at=now - 4_000, acknowledged_by="Li Na",
+        "inc-2",
+        "flapping:cn-east/notify",
+        "flapping",
+        Severity.WARNING,
+        Status.ACKNOWLEDGED,
+        "cn-east",
+        "notify",
+        "",
+        "",
+        "notify is flapping in cn-east",
+        "4 starts without a goodbye in 10 min",
+        now - 5_000,
+        now - 4_990,
+        acknowledged_at=now - 4_000,
+        acknowledged_by="Li Na",
         notices=(Notice("console", "firing", now - 4_990, now - 4_990, 1, now - 4_989.7),),
-    )  # fmt: skip
+    )
     random_ = random.Random(3)
     for number, (name, kind) in enumerate(
         (("risk", "down"), ("ledger", "instance"), ("", "blind"), ("channel-card", "down"), ("shop-web", "instance")), 3
@@ -217,9 +308,22 @@ def incidents(now: float, dead_for_s: float) -> Iterator[Incident]:
         where = random_.choice(REGIONS)
         words = f"{name} is down in {where}" if kind == "down" else f"an instance of {name} died in {where}"
         yield Incident(
-            f"inc-{number}", f"{kind}:{where}/{name}", kind, Severity.PAGE if kind == "down" else Severity.WARNING,
-            Status.RESOLVED, where, name, "", "", words if name else f"the watch could not see {where}",
-            "last beat 41 s ago, allowed 30 s" if name else "no canary for 12 s", start, start + 30, start + length,
-            notices=(Notice("console", "firing", start + 30, start + 30, 1, start + 30.4),
-                     Notice("console", "resolved", start + length, start + length, 1, start + length + 0.2)),
-        )  # fmt: skip
+            f"inc-{number}",
+            f"{kind}:{where}/{name}",
+            kind,
+            Severity.PAGE if kind == "down" else Severity.WARNING,
+            Status.RESOLVED,
+            where,
+            name,
+            "",
+            "",
+            words if name else f"the watch could not see {where}",
+            "last beat 41 s ago, allowed 30 s" if name else "no canary for 12 s",
+            start,
+            start + 30,
+            start + length,
+            notices=(
+                Notice("console", "firing", start + 30, start + 30, 1, start + 30.4),
+                Notice("console", "resolved", start + length, start + length, 1, start + length + 0.2),
+            ),
+        )

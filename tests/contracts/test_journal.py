@@ -118,6 +118,16 @@ def test_a_group_goes_on_where_it_committed(bench: Bench) -> None:
     assert first.next_offset <= second.offset
 
 
+def test_a_reader_tells_what_its_group_has_committed(bench: Bench) -> None:
+    bench.journal.append([batch(1), batch(2)])
+    reader = bench.journal.reader("indexer", ["business"])
+    first, _ = read(reader, 2)
+    reader.commit({first.tp: first.next_offset})
+    assert reader.committed()[first.tp] == first.next_offset
+    assert bench.journal.reader("indexer", ["business"]).committed()[first.tp] == first.next_offset
+    assert bench.journal.reader(None, ["business"]).committed() == {}
+
+
 def test_reading_alone_commits_nothing(bench: Bench) -> None:
     bench.journal.append([batch(1)])
     reader = bench.journal.reader("indexer", ["business"])

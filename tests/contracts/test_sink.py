@@ -80,7 +80,9 @@ def test_a_batch_sent_again_is_stored_once_whether_it_comes_later_or_in_the_same
     assert counts(kept.sink.write([record(0, sent), record(1, sent)])) == [(3, 0, 0), (0, 3, 0)]
     assert counts(kept.sink.write([record(2, sent)])) == [(0, 3, 0)]
     assert counts(kept.sink.write([record(7, sent, partition=3)])) == [(0, 3, 0)]
-    assert kept.ids() == ids(1, 2, 3)
+    twice = record(3, batch(4, 1))
+    assert sorted(counts(kept.sink.write([twice, twice]))) == [(0, 1, 0), (1, 0, 0)]
+    assert kept.ids() == ids(1, 2, 3, 4)
 
 
 def test_of_an_overlapping_batch_only_the_new_numbers_are_stored(kept: Kept) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +31,7 @@ def test_it_holds_what_was_added_and_nothing_else(some: list[tuple[int, int]], m
 def test_intervals_are_in_order_and_neither_overlap_nor_touch(some: list[tuple[int, int]]) -> None:
     found = list(IntervalSet(some))
     assert all(first <= last for first, last in found)
-    assert all(left[1] + 1 < right[0] for left, right in zip(found, found[1:], strict=False))
+    assert all(left[1] + 1 < right[0] for left, right in itertools.pairwise(found))
 
 
 @given(st.lists(intervals), intervals)

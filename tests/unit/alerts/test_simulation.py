@@ -87,7 +87,8 @@ class Trouble:
         elif draw < 0.011:
             self.world.clock.jump(rnd.choice((-3600.0, -5.0, 3.0, 600.0, 7200.0)))
         elif draw < 0.013:
-            self.cut[rnd.choice((*ZONES, *INGRESSES))] = self.now + length
+            # A shorter cut is noticed by too few to tell it from a death.
+            self.cut[rnd.choice((*ZONES, *INGRESSES))] = self.now + max(length, 20)
         elif draw < 0.0155:
             self._change(rnd.choice(self.programs), rnd.random())
 
@@ -143,14 +144,8 @@ class Trouble:
             self.trouble()
         for ingress, gateways in INGRESSES.items():
             for i, gateway in enumerate(gateways):
-                if self.now >= self.hung.get(gateway, 0.0):
-                    self.hung_since.pop(gateway, None)
-                    if self.now >= self.broken_until:
-                        for send in self.stuck.pop(gateway, []):
-                            send()
-                    if round(self.now * 4) % 4 == i % 4 and self.now >= self.broken_until:
-                        for region in ("cn-east", "cn-north"):
-                            self.world.journal.append(canary(gateway, region=region, ingress=ingress))
+                if self.now >= self.hung.get(gateway, 0.0) and self.now >= self.broken_until:
+                    self.gateway_runs(gateway, ingress, is_canary_due=round(self.now * 4) % 4 == i % 4)
         for program in self.programs:
             if program.alive and self.now >= program.next_at:
                 program.next_at = max(program.next_at + program.interval_s, self.now)
@@ -158,6 +153,14 @@ class Trouble:
         if self.now >= self.paused_until:
             self.world.step()
             self.check()
+
+    def gateway_runs(self, gateway: str, ingress: str, *, is_canary_due: bool) -> None:
+        self.hung_since.pop(gateway, None)
+        for send in self.stuck.pop(gateway, []):
+            send()
+        if is_canary_due:
+            for region in ("cn-east", "cn-north"):
+                self.world.journal.append(canary(gateway, region=region, ingress=ingress))
 
     # --- what must hold ---
 
@@ -182,7 +185,7 @@ class Trouble:
 
 def play(seed: int, tmp_path: Path, seconds: float) -> Trouble:
     run = Trouble(seed, tmp_path)
-    for _ in range(round(60 * 4)):
+    for _ in range(60 * 4):
         run.tick(quiet=True)
     for _ in range(round(seconds * 4)):
         run.tick()

@@ -86,7 +86,11 @@ class RawReader:
 
 
 def canary(
-    gateway: str = "gw-1", *, region: str = "cn-east", ingress: str = "default", refused: Mapping[str, str] | None = None
+    gateway: str = "gw-1",
+    *,
+    region: str = "cn-east",
+    ingress: str = "default",
+    refused: Mapping[str, str] | None = None,
 ) -> Batch:
     """One gateway's canary."""
     header = Header(
@@ -176,7 +180,9 @@ class World:
         for service, what in self.beating.items():
             interval_s = what.get("interval_s", 10.0)
             if self.clock.monotonic() >= self._beat_at[service]:
-                self._beat_at[service] += interval_s * (1 + (self.clock.monotonic() - self._beat_at[service]) // interval_s)
+                self._beat_at[service] += interval_s * (
+                    1 + (self.clock.monotonic() - self._beat_at[service]) // interval_s
+                )
                 self.say(service)
 
     def say(self, service: str, **more: Any) -> None:

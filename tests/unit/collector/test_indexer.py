@@ -6,6 +6,8 @@ import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from collector.indexer import Indexer
 from collector.journal.memory import MemoryJournal
 from collector.ports import Outcome, Record, TopicPartition
@@ -139,6 +141,24 @@ def test_records_that_are_gone_unread_are_reported_and_those_that_were_settled_a
     settled.journal.delete_before(TP, 3)
     settled.steps(2)
     assert settled.indexer.counters.gaps == []
+
+
+def test_a_commit_that_fails_is_made_up_for_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(Sink())
+
+    def refuse(_: Mapping[TopicPartition, int]) -> None:
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.reader, "commit", refuse)
+        bench.journal.append([batch(1)])
+        bench.clock.advance(2)
+        bench.steps(10)
+    assert len(bench.sink.written) == 1
+    bench.journal.append([batch(2)])
+    bench.clock.advance(2)
+    bench.steps(10)
+    assert bench.committed()[TP] == 2
 
 
 def test_what_is_held_is_written_before_it_ends() -> None:

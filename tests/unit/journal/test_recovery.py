@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.journal import cursor
 from collector.journal.local import LocalJournal
 from collector.journal.segment import HEADER_BYTES
 from collector.journal.shared import END, Words
@@ -160,6 +161,23 @@ def test_a_crash_while_a_segment_was_being_made_loses_nothing(path: Path, open_j
     again = open_journal()
     again.append([batch(2)])
     assert read_all(again.reader(None, ["business"])) == ([1, 2], [])
+
+
+def test_segments_that_are_made_while_a_reader_looks_for_its_own_are_no_gap(open_journal, monkeypatch) -> None:
+    journal = open_journal()
+    journal.append([batch(1, size=900)])
+    reader = journal.reader(None, ["business"])
+    real, numbers = cursor.bases, iter(range(2, 100))
+
+    def bases(folder: Path) -> list[int]:
+        found = real(folder)
+        for _ in range(12):  # three segments more, each time that it looks
+            if (number := next(numbers, None)) is not None:
+                journal.append([batch(number, size=900)])
+        return found
+
+    monkeypatch.setattr(cursor, "bases", bases)
+    assert read_all(reader) == (list(range(1, 100)), [])
 
 
 def test_a_position_off_a_records_start_is_a_gap_to_the_next(open_journal) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,27 @@ def test_deleting_goes_on_after_a_restart(open_journal, clock: FakeClock) -> Non
     assert again.retain() > 0
     clock.advance(3601)
     assert again.retain() == 0
+
+
+def test_making_room_in_the_midst_of_a_commit_harms_nothing_of_that_commit(open_journal) -> None:
+    journal = open_journal(max_bytes=MEGABYTE, segment_bytes=64 * MEGABYTE)
+    reader = journal.reader("lake", ["business"])
+    commit_all(reader, fill(journal))
+    queue = journal._writer._committer._waiting
+    appends = [("us", 500, 100, 0), ("eu", 501, 5_000, 1), ("eu", 502, 200_000, 2)]
+    with journal._writer._guard:  # the committer waits with the first: so the other two become one commit
+        threads = []
+        for region, number, size, waiting in appends:
+            sent = [batch(number, size=size, region=region)]
+            threads.append(threading.Thread(target=journal.append, args=(sent,)))
+            threads[-1].start()
+            deadline = time.monotonic() + 20
+            while len(queue) != waiting:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert sorted(number_of(record) for record in read(reader, 3)) == [500, 501, 502]
 
 
 def test_a_topic_that_is_born_after_the_group_is_held_for_it(open_journal) -> None:

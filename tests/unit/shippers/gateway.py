@@ -19,7 +19,7 @@ class Server(ThreadingHTTPServer):
 
 
 class FakeGateway:
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.batches: list[Batch] = []
         self.requests: list[dict[str, str]] = []
         self.connections: set[tuple[str, int]] = set()
@@ -38,7 +38,7 @@ class FakeGateway:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self.server = Server(("127.0.0.1", 0), Door)
+        self.server = Server(("127.0.0.1", port), Door)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
@@ -71,6 +71,7 @@ class FakeGateway:
 
     def close(self) -> None:
         self.server.shutdown()
+        self.answers.extend([(503, {}, b"")] * 1_000)  # for connections that outlive it
         self.server.server_close()
         self.thread.join()
 

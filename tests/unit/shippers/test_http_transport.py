@@ -93,6 +93,7 @@ def test_everything_else_is_kept_and_tried_again(gateway, transport, status, hea
     assert caught.value.retry_after_s == retry_after_s
     transport.send([batch(1)], 5)
     assert len(gateway.batches) == 1
+    assert len(gateway.connections) == 2, "another gateway behind the same address may be better off"
 
 
 def test_a_gateway_that_is_not_there_is_unavailable():

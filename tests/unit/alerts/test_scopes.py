@@ -1,0 +1,70 @@
+"""Whose death is it: the pure placement, by table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.scopes import Cause, Placement, ScopeFacts, Silence, place
+
+SILENT = Silence(age_s=30, interval_s=10, tolerance_s=2)  # its beat has been missing for 18 s
+
+
+def scope(live: int, silent: int, heard_s: float) -> ScopeFacts:
+    return ScopeFacts("scope", live, silent, heard_s)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        # one death among the living
+        ([scope(10, 1, 2)], Placement(Cause.OWN)),
+        # nobody is heard any more
+        ([scope(10, 10, 25)], Placement(Cause.SCOPE, 0, whole=True)),
+        ([scope(10, 5, 25)], Placement(Cause.SCOPE, 0, whole=True)),
+        # nobody is heard, but most are not due yet
+        ([scope(10, 4, 25)], Placement(Cause.HOLD, 0, whole=True)),
+        ([scope(10, 1, 18)], Placement(Cause.HOLD, 0, whole=True)),
+        # too few to tell
+        ([scope(2, 2, 25)], Placement(Cause.OWN)),
+        ([scope(1, 1, 30)], Placement(Cause.OWN)),
+        # half of a scope that lives on fell silent at once
+        ([scope(10, 5, 2)], Placement(Cause.SCOPE, 0)),
+        ([scope(6, 3, 2)], Placement(Cause.SCOPE, 0)),
+        ([scope(7, 3, 2)], Placement(Cause.OWN)),
+        ([scope(4, 2, 2)], Placement(Cause.OWN)),
+        # the widest that is silent as a whole; else the one that is filled most, the widest of equals
+        ([scope(20, 20, 25), scope(8, 8, 25)], Placement(Cause.SCOPE, 0, whole=True)),
+        ([scope(20, 8, 1), scope(8, 8, 25)], Placement(Cause.SCOPE, 1, whole=True)),
+        ([scope(20, 8, 25), scope(8, 8, 25)], Placement(Cause.HOLD, 0, whole=True)),
+        ([scope(10, 5, 1), scope(5, 5, 1)], Placement(Cause.SCOPE, 1)),
+        ([scope(10, 6, 1), scope(10, 6, 1)], Placement(Cause.SCOPE, 0)),
+        ([], Placement(Cause.OWN)),
+    ],
+)
+def test_placement(scopes: list[ScopeFacts], expected: Placement) -> None:
+    assert place(SILENT, scopes) == expected
+
+
+def test_who_was_given_up_by_its_scopes_return_dies_its_own_death_if_the_scope_lives() -> None:
+    released = Silence(30, 10, 2, released=True)
+    assert place(released, [scope(6, 5, 1)]) == Placement(Cause.OWN)
+    assert place(released, [scope(6, 5, 25)]) == Placement(Cause.SCOPE, 0, whole=True)
+
+
+facts = st.builds(
+    ScopeFacts, st.just("s"), live=st.integers(0, 50), silent=st.integers(0, 50), heard_s=st.floats(0, 1e4)
+)
+silences = st.builds(Silence, st.floats(0, 1e4), st.floats(0.2, 60), st.floats(0, 2), st.booleans())
+
+
+@given(silences, st.lists(facts, max_size=5))
+def test_nobody_is_accused_while_a_scope_of_his_that_could_tell_is_silent(
+    silence: Silence, scopes: list[ScopeFacts]
+) -> None:
+    placement = place(silence, scopes)
+    if placement.cause is Cause.OWN:
+        assert all(each.live < 3 or each.heard_s < silence.missing_s for each in scopes)
+    if placement.cause is Cause.SCOPE:
+        assert scopes[placement.index].mass

@@ -1,0 +1,35 @@
+"""A role answers for itself over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from compose.health import served
+from shippers.errors import Misconfigured
+
+
+def test_health_ready_and_metrics_follow_the_role() -> None:
+    said: dict[str, Any] = {"status": "ok"}
+    with served("watch", "127.0.0.1", 0, lambda: said, lambda: {"beats_total": 3.0, "services": 2.0}) as port:
+        url = f"http://127.0.0.1:{port}"
+        assert httpx.get(f"{url}/ready").status_code == 200
+        said["status"] = "blind"
+        assert httpx.get(f"{url}/ready").status_code == 503
+        assert httpx.get(f"{url}/health").json() == {"status": "blind"}
+        assert httpx.get(f"{url}/health").status_code == 200
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        assert "# TYPE lastbeat_watch_beats_total counter" in lines
+        assert "lastbeat_watch_services 2.0" in lines
+        assert httpx.get(f"{url}/else").status_code == 404
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with (
+        served("watch", "127.0.0.1", 0, dict, dict) as port,
+        pytest.raises(Misconfigured, match=f"127.0.0.1:{port}"),
+        served("indexer", "127.0.0.1", port, dict, dict),
+    ):
+        pass
