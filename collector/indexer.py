@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger("lastbeat.indexer")
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
 _STALLED_S = 120.0
+_RECORD_OVERHEAD = 500
 _CANARY = b'"canary":true'
 
 
@@ -53,10 +55,13 @@ class Indexer:
         self._placed: set[TopicPartition] = set()
         self._held: list[Record] = []
         self._held_bytes = 0
+        self._held_of: Counter[TopicPartition] = Counter()
         self._skipped: dict[TopicPartition, int] = {}
-        self._due = 0.0
         self._skipped_since = clock.monotonic()
+        self._due = 0.0
+        self._retry_at = 0.0
         self._backoff_s = 0.0
+        self._paused = False
         self._trouble = ""
         self._stepped_at = clock.monotonic()
         self.counters = Counters()
@@ -73,13 +78,11 @@ class Indexer:
     def step(self) -> None:
         """Read a little, and write if a write is due. Blocks for at most about a quarter of a second, or one write."""
         self._stepped_at = self._clock.monotonic()
-        if not self._backoff_s and self._held_bytes < self._flush_bytes:
-            self._take(self._read(timeout_s=0.25))
-        else:
-            self._take(self._read(timeout_s=0.25))  # paused: only partitions that are new to us can bring anything
-        if self._held and (self._clock.monotonic() >= self._due or self._room_is_full()):
+        self._take(self._read(timeout_s=0.25))
+        now = self._clock.monotonic()
+        if self._held and now >= self._retry_at and (now >= self._due or self._is_full()):
             self._write()
-        elif not self._held and self._clock.monotonic() - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
+        elif not self._held and now - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
             self._commit_skipped()
 
     def health(self) -> dict[str, Any]:
@@ -102,17 +105,19 @@ class Indexer:
             "held_bytes": self._held_bytes,
         }
 
-    def _room_is_full(self) -> bool:
-        return self._held_bytes >= self._flush_bytes and not self._backoff_s
+    def _is_full(self) -> bool:
+        return self._held_bytes >= self._flush_bytes
 
     def _read(self, timeout_s: float) -> list[Record]:
+        """What this returns is taken, always: the reader has moved past it."""
         try:
             self._place_new_partitions()
+            self._pause_or_resume()
             records = self._reader.poll(self._flush_bytes, timeout_s)
             self._forget_lost_partitions()
             return records
         except Gap as gap:
-            if gap.found > self._reader.committed().get(gap.tp, 0):
+            if gap.found < gap.wanted or gap.found > self._reader.committed().get(gap.tp, 0):
                 log.error("%s", gap)
                 self.counters.gaps.append(str(gap))
             return []
@@ -120,13 +125,20 @@ class Indexer:
             log.warning("nothing can be read now: %s", error)
             return []
 
+    def _pause_or_resume(self) -> None:
+        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either."""
+        if self._backoff_s or self._is_full():
+            self._reader.pause(list(self._reader.assigned()))
+            self._paused = True
+        elif self._paused:
+            self._reader.resume(list(self._reader.assigned()))
+            self._paused = False
+
     def _place_new_partitions(self) -> None:
         """Where the sink keeps its own position, that one rules: it was written in one commit with the data."""
         fresh = self._reader.assigned() - self._placed
         if not fresh:
             return
-        if self._backoff_s:
-            self._reader.pause(list(fresh))
         positions = self._sink.positions() or {}
         for tp in fresh:
             if tp in positions:
@@ -139,20 +151,25 @@ class Indexer:
         if not lost:
             return
         self._placed -= lost
-        self._held = [record for record in self._held if record.tp not in lost]
-        self._held_bytes = sum(len(record.body) for record in self._held)
+        self._hold([record for record in self._held if record.tp not in lost])
         self._skipped = {tp: at for tp, at in self._skipped.items() if tp not in lost}
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
             if _CANARY in record.header:
-                if not any(held.tp == record.tp for held in self._held):
+                if not self._held_of[record.tp]:
                     self._skipped[record.tp] = record.next_offset
                 continue
             if not self._held:
                 self._due = self._clock.monotonic() + self._flush_s
             self._held.append(record)
-            self._held_bytes += len(record.body)
+            self._held_of[record.tp] += 1
+            self._held_bytes += _size(record)
+
+    def _hold(self, records: list[Record]) -> None:
+        self._held = records
+        self._held_of = Counter(record.tp for record in records)
+        self._held_bytes = sum(map(_size, records))
 
     def _write(self) -> None:
         try:
@@ -165,10 +182,9 @@ class Indexer:
     def _pause(self, error: LastbeatError) -> None:
         if not self._backoff_s:
             self.counters.pauses += 1
-            self._reader.pause(list(self._reader.assigned()))
         self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
         wait_s = error.retry_after_s or self._backoff_s
-        self._due = self._clock.monotonic() + wait_s
+        self._retry_at = self._clock.monotonic() + wait_s
         self._trouble = str(error)
         log.warning("%d batches wait: %s; next try in %.1f s", len(self._held), error, wait_s)
 
@@ -185,14 +201,10 @@ class Indexer:
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
             self.counters.dead += outcome.dead
-        self._held = [outcome.record for outcome in outcomes if outcome.retry]
-        self._held_bytes = sum(len(record.body) for record in self._held)
+        self._hold([outcome.record for outcome in outcomes if outcome.retry])
         self._commit(positions | unsettled)
-        if self._backoff_s:
-            self._backoff_s, self._trouble = 0.0, ""
-            self._reader.resume(list(self._reader.assigned()))
-        if self._held:
-            self._due = self._clock.monotonic() + _FIRST_BACKOFF_S
+        self._backoff_s, self._trouble = 0.0, ""
+        self._retry_at = self._clock.monotonic() + _FIRST_BACKOFF_S if self._held else 0.0
 
     def _commit_skipped(self) -> None:
         """A partition that carries nothing but canaries must not hold back the journal's retention."""
@@ -208,3 +220,8 @@ class Indexer:
         except LastbeatError as error:
             log.warning("what is settled will be committed later: %s", error)
             self._skipped = positions
+
+
+def _size(record: Record) -> int:
+    """What a held record costs in memory: a backlog of empty or tiny ones must be bounded too."""
+    return len(record.header) + len(record.body) + _RECORD_OVERHEAD

@@ -161,6 +161,31 @@ def test_a_commit_that_fails_is_made_up_for_by_the_next(monkeypatch: pytest.Monk
     assert bench.committed()[TP] == 2
 
 
+def test_nothing_is_lost_when_all_is_to_be_tried_again_and_there_is_no_room() -> None:
+    bench = Bench(Sink())
+    bench.indexer = Indexer(bench.reader, bench.sink, bench.clock, flush_bytes=2_000, flush_s=1.0)
+    bench.sink.script = [set(range(100))] * 3
+    for number in range(1, 31):
+        bench.journal.append([batch(number)])
+        bench.steps(1)
+    bench.clock.advance(10)
+    bench.steps(80)
+    settled = [record.offset for records in bench.sink.written[3:] for record in records]
+    assert sorted(settled) == list(range(30))
+    assert bench.committed()[TP] == 30
+
+
+def test_a_topic_that_is_born_while_the_sink_is_down_loses_nothing() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [Unavailable("down")] * 3
+    bench.journal.append([batch(1)])
+    bench.steps(6)
+    bench.journal.append([batch(1, "heartbeat"), batch(2, "heartbeat")])
+    bench.steps(200)
+    written = [(record.tp, record.offset) for records in bench.sink.written for record in records]
+    assert sorted(written) == [(TP, 0), (BEATS, 0), (BEATS, 1)]
+
+
 def test_what_is_held_is_written_before_it_ends() -> None:
     bench = Bench(Sink())
     bench.journal.append([batch(1)])
@@ -216,3 +241,16 @@ def test_a_commit_that_fails_is_made_up_for_and_writes_nothing_twice() -> None:
 
 def _fail(positions: Mapping[TopicPartition, int]) -> None:
     raise Unavailable("a rebalance is under way")
+
+
+def test_a_gap_is_reported_even_when_it_cannot_be_asked_what_was_settled() -> None:
+    bench = Bench(Sink(positions={TP: 0}))
+    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.journal.delete_before(TP, 3)
+    bench.reader.committed = _unknown
+    bench.steps(2)
+    assert len(bench.indexer.counters.gaps) == 1
+
+
+def _unknown() -> Mapping[TopicPartition, int]:
+    raise Unavailable("the brokers are away")
