@@ -249,4 +249,4 @@ def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
             for member in members:
                 member.terminate()
             for member in members:
-                assert member.wait(15) == 0
+                assert member.wait(15) in (0, -signal.SIGTERM)  # the second: it had hardly started
