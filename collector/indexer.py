@@ -117,13 +117,20 @@ class Indexer:
             self._forget_lost_partitions()
             return records
         except Gap as gap:
-            if gap.found < gap.wanted or gap.found > self._reader.committed().get(gap.tp, 0):
+            if not self._was_settled(gap):
                 log.error("%s", gap)
                 self.counters.gaps.append(str(gap))
             return []
         except LastbeatError as error:
             log.warning("nothing can be read now: %s", error)
             return []
+
+    def _was_settled(self, gap: Gap) -> bool:
+        """Whether all that is gone had been committed before: then only the sink's own position was behind."""
+        try:
+            return gap.wanted <= gap.found <= self._reader.committed().get(gap.tp, 0)
+        except LastbeatError:
+            return False  # who can't be asked has confirmed nothing
 
     def _pause_or_resume(self) -> None:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either."""
