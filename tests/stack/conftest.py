@@ -7,12 +7,9 @@ why; under CI=true they fail.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -21,20 +18,15 @@ from collector.settings import KafkaSettings
 from compose.stack import Stack
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
+from tests.servers import shared_stack
 
 CLOCK = SystemClock()
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """An empty stack; nothing of it runs before it is asked for."""
-    data = Path(tempfile.mkdtemp(prefix="lastbeat-stack-"))
-    data.chmod(0o755)  # the servers run as another user when we are root
-    found = Stack(data, CLOCK)
-    yield found
-    found.reset()
-    shutil.rmtree(found.home, ignore_errors=True)
-    shutil.rmtree(data, ignore_errors=True)
+def stack() -> Stack:
+    """The one stack of this run; nothing of it runs before it is asked for, and all of it goes when the run ends."""
+    return shared_stack()
 
 
 def started(stack: Stack, name: str) -> None:
