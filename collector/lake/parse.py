@@ -48,19 +48,28 @@ def connect(memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
 def parse(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], counts: Sequence[int]) -> Parsed:
     """Read the bodies' lines, all of one dataset; `counts` is how many lines each has.
 
-    Where DuckDB sees another number of lines than were counted, positions would say nothing: those bodies are read one
-    by one, and one that is still in doubt is given back as bad from its first line to its last.
+    Where DuckDB gives up, or sees another number of lines than were counted (so that positions say nothing), bodies
+    are read one by one, then line by line; what is still in doubt then is given back as bad.
     """
     lines = sum(counts)
-    rows = _read(con, dataset, bodies)
-    if rows.num_rows != lines:
-        if len(bodies) == 1:
-            return Parsed(_nothing(lines), tuple(range(lines)))
-        parts = [parse(con, dataset, [body], [count]) for body, count in zip(bodies, counts, strict=True)]
-        starts = np.cumsum([0, *counts[:-1]])
-        bad = [int(start) + i for start, part in zip(starts, parts, strict=True) for i in part.bad]
-        return Parsed(pa.concat_tables([part.rows for part in parts]), tuple(bad))
-    return Parsed(rows, _without_time(rows))
+    try:
+        rows = _read(con, dataset, bodies)
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        rows = None
+    if rows is not None and rows.num_rows == lines:
+        return Parsed(rows, _without_time(rows))
+    if lines == 1:
+        return Parsed(_nothing(lines), (0,))
+    if len(bodies) == 1:
+        return _apart(con, dataset, [line + b"\n" for line in bodies[0].split(b"\n")[:lines]], [1] * lines)
+    return _apart(con, dataset, bodies, counts)
+
+
+def _apart(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], counts: Sequence[int]) -> Parsed:
+    parts = [parse(con, dataset, [body], [count]) for body, count in zip(bodies, counts, strict=True)]
+    starts = np.cumsum([0, *counts[:-1]]).tolist()
+    bad = [start + i for start, part in zip(starts, parts, strict=True) for i in part.bad]
+    return Parsed(pa.concat_tables([part.rows for part in parts]), tuple(bad))
 
 
 def _read(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes]) -> pa.Table:
