@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from typing import Any
 
 import pandas as pd
 
@@ -141,7 +142,7 @@ def history_frame(incidents: Sequence[Incident], zone: tzinfo, now: float) -> pd
 
 def spans_frame(incidents: Sequence[Incident], scope: Scope) -> pd.DataFrame:
     """Incidents as bars over a period, cut to it."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "t": max(each.began_at, scope.start) * 1_000,
             "t2": min(each.resolved_at or scope.end, scope.end) * 1_000,
@@ -149,10 +150,12 @@ def spans_frame(incidents: Sequence[Incident], scope: Scope) -> pd.DataFrame:
             "series": _ink(each),
             "words": place_words(each),
             "lasted": duration(lasted(each, scope.end)) + ("" if each.resolved_at else ", still open"),
+            "kind": "value",
         }
         for each in incidents
     ]
-    return pd.DataFrame(rows, columns=["t", "t2", "lane", "series", "words", "lasted"])
+    rows += [{"t": at * 1_000, "kind": "bounds"} for at in (scope.start, scope.end)]
+    return pd.DataFrame(rows, columns=["t", "t2", "lane", "series", "words", "lasted", "kind"])
 
 
 def _ink(incident: Incident) -> str:

@@ -9,7 +9,6 @@ import streamlit as st
 
 from alerts.fleet import Fleet, ServiceRow
 from alerts.incidents import Incident
-from alerts.words import count
 from collector.latency import percentile_ns
 from collector.ports import Latency, Volume
 
@@ -17,7 +16,7 @@ from . import parts
 from .board import Board
 from .charts import heat_chart, marks_frame, volume_chart
 from .controls import zoom_to
-from .figures import NOTHING, change, latency, moment, percent, rate
+from .figures import NOTHING, change, count, latency, moment, percent, rate
 from .fleet_view import deploys, dropped_of, waiting_of
 from .incidents_view import chosen, lines_of
 from .scope import Scope, split
@@ -89,7 +88,7 @@ def _latency_figure(seen: Seen) -> parts.Figure:
     before = percentile_ns(counts_of(seen.durations, scope.before_start, scope.start), 0.95)
     slower = bool(p95 and before and p95 > 1.25 * before)
     line = spark([value for _, value in percentile_line(coarse(seen.durations, scope), 0.95, scope.start)])
-    note = "vs before" if before else None
+    note = "vs before" if before else "19 of 20 take less"
     return parts.Figure("p95 latency", latency(p95), change(p95, before), note, "orange" if slower else "primary", line)
 
 
@@ -101,7 +100,7 @@ def _error_figure(seen: Seen) -> parts.Figure:
         "Errors",
         percent(share),
         change(share, before),
-        "vs before" if before else f"{count(total(seen.errors), 'event')}",
+        "vs before" if before else f"{count(total(seen.errors))} events",
         "orange" if worse else "primary",
         spark(ratio_line(seen.errors, seen.volume)),
         help="Events of level ERROR and worse, or with outcome failure.",

@@ -27,6 +27,10 @@ STYLE = """<style>
 @media (max-width: 640px) {
   :has(> .st-key-charts), .st-key-charts { order: 2; }
 }
+/* Live pages refresh every few seconds: what is about to be replaced must not fade meanwhile. */
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
+/* The dark theme's accent is light: what stands on it must be dark. */
+button[kind="primary"], button[kind="primary"] * { color: light-dark(#ffffff, #0f151b) !important; }
 .stMainBlockContainer { max-width: 1680px; margin: 0 auto; padding-left: 3rem; padding-right: 3rem; }
 @media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
 </style>"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from .charts import Chart
-from .encodings import MS_LABEL, Spec, colour, ms_tip, time_axis, when
+from .encodings import MS_LABEL, Spec, colour, ms_tip, of_kind, time_axis, when
 
 
 def path_chart(frame: pd.DataFrame, slot_of: Mapping[str, int]) -> Chart:
@@ -36,9 +36,10 @@ def path_chart(frame: pd.DataFrame, slot_of: Mapping[str, int]) -> Chart:
 
 
 def incidents_chart(frame: pd.DataFrame) -> Chart:
-    """Incidents over time. `frame`: t, t2 (ms), lane, series (one of the inks), words, lasted."""
-    spec: Spec = {
-        "height": {"step": 24},
+    """Incidents over time. `frame`: t, t2 (ms), lane, series (one of the inks), words, lasted, and kind: "value", or
+    "bounds" for the two rows that say where the period starts and ends."""
+    bars: Spec = {
+        "transform": [of_kind("value")],
         "mark": {"type": "bar", "cornerRadius": 2, "minBandSize": 3, "height": {"band": 0.55}},
         "encoding": {
             "x": time_axis(),
@@ -52,7 +53,12 @@ def incidents_chart(frame: pd.DataFrame) -> Chart:
             ],
         },
     }
-    return frame, spec
+    bounds: Spec = {
+        "transform": [of_kind("bounds")],
+        "mark": {"type": "tick", "opacity": 0, "tooltip": None},
+        "encoding": {"x": time_axis()},
+    }
+    return frame, {"height": {"step": 24}, "layer": [bars, bounds]}
 
 
 def _lanes() -> Spec:

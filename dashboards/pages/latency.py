@@ -16,6 +16,14 @@ from dashboards.scope import Scope
 from dashboards.shaping import coarse, counts_by, counts_of, heat, percentile_frame, percentile_line, spark
 from dashboards.tables import Columns, cc, table
 
+QUANTILES = (
+    ("p50", 0.50, "half take less"),
+    ("p90", 0.90, "9 of 10 take less"),
+    ("p95", 0.95, "19 of 20 take less"),
+    ("p99", 0.99, "99 of 100 take less"),
+)
+FEWEST_BEFORE = 3  # fewer points are no line
+
 
 def page(board: Board) -> None:
     """Draw the page."""
@@ -76,11 +84,11 @@ def _figures(scope: Scope, found: Latency) -> None:
     now, before = counts_of(found, scope.start), counts_of(found, scope.before_start, scope.start)
     columns = coarse(found, scope)
     shown = []
-    for label, q in (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)):
+    for label, q, meaning in QUANTILES:
         value, then = percentile_ns(now, q), percentile_ns(before, q)
         slower = bool(value and then and value > 1.25 * then)
         line = spark([ms for _, ms in percentile_line(columns, q, scope.start)])
-        note = "vs before" if then else None
+        note = "vs before" if then else meaning
         shown.append(
             parts.Figure(label, latency(value), change(value, then), note, "orange" if slower else "primary", line)
         )
@@ -99,6 +107,8 @@ def _lines(board: Board, scope: Scope, found: Latency) -> None:
     at, worst = max(line, key=lambda point: point[1])
     before = [(at_ + scope.shift_s, ms) for at_, ms in percentile_line(earlier, 0.95, scope.before_start, scope.start)]
     before = [(at_, ms) for at_, ms in before if at_ < scope.end]
+    if len(before) < FEWEST_BEFORE:
+        before = []
     finding = f"p95 was highest at {moment(at, board.zone, scope.end)}, {latency(worst * 1e6)}"
     parts.title("Percentiles", finding + (" · dashed: p95 before" if before else ""))
     drawn = latency_chart(percentile_frame(columns, scope.start), marks_frame(before=before))

@@ -92,7 +92,7 @@ def _figures(board: Board, scope: Scope, peak: Top | None, seen: tuple[Volume, V
     parts.figures(
         [
             parts.Figure("Events a second", rate(live), None, "in the last minute", line=line),
-            parts.Figure("Events", count(total(volume)), moved, note if moved else None, line=line),
+            parts.Figure("Events", count(total(volume)), moved, note if moved else "in this period", line=line),
             parts.Figure(
                 "Peak",
                 rate(peak.per_s) if peak else NOTHING,

@@ -12,10 +12,12 @@ import pytest
 from dashboards.charts import heat_chart, latency_chart, marks_frame, volume_chart
 from dashboards.encodings import palette
 from dashboards.events_view import path_frame
+from dashboards.incidents_view import spans_frame
+from dashboards.scope import Choice, scope_of
 from dashboards.shaping import OTHER
 from dashboards.spans import incidents_chart, path_chart
 from shippers.clock import FakeClock
-from tests.browser.shop import order_path
+from tests.browser.shop import incidents, order_path
 
 NOON = 1_763_726_400.0
 MARKS = marks_frame(
@@ -32,7 +34,7 @@ def rates(*values: float) -> pd.DataFrame:
 
 def charts() -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
     cells = pd.DataFrame([(NOON, NOON + 1, 1.0, 1.2, 4)], columns=["t", "t2", "low", "high", "count"])
-    bars = pd.DataFrame([(NOON, NOON, "a", "x", "w", "l")], columns=["t", "t2", "lane", "series", "words", "lasted"])
+    bars = spans_frame(list(incidents(NOON, 192)), scope_of(Choice(), NOON))
     path = list(order_path(NOON))
     return {
         "volume": volume_chart(rates(1, 2), MARKS, {"pay": 0}, brush=True),
