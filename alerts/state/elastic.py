@@ -71,7 +71,7 @@ class ElasticState:
         if not self._exists(path):
             return iter(())
         self._ask("POST", f"{path}/_refresh", allow=(404,))
-        return self._pages(path)
+        return self._pages(self._ask("POST", f"{path}/_pit?keep_alive=1m")["id"])
 
     def delete(self, table: Table, key: str) -> None:
         self._ask("DELETE", f"{self._path(table)}/_doc/{quoted(_id(key))}", allow=(404,))
@@ -79,9 +79,8 @@ class ElasticState:
     def close(self) -> None:
         self._client.close()
 
-    def _pages(self, path: str) -> Iterator[Row]:
-        """Everything as it stood when the scan began: a point in time, read page by page."""
-        pit = self._ask("POST", f"{path}/_pit?keep_alive=1m")["id"]
+    def _pages(self, pit: str) -> Iterator[Row]:
+        """Everything as it stood at that point in time, page by page."""
         try:
             after: list[Any] | None = None
             while True:
