@@ -79,8 +79,8 @@ class Ageing:
                     log.warning("%s is old, but the archive isn't proven to hold it: kept", day.index)
                     kept.append(day.index)
             elif day.day <= yesterday and self._is_loose(day):
+                self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
                 self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
-                self._packed.add(day.index)
                 packed.append(day.index)
         return Aged(tuple(packed), tuple(deleted), tuple(kept))
 
