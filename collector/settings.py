@@ -114,6 +114,8 @@ class ElasticSettings(Section):
     """Other numbers for some, by `<dataset>` or `<dataset>/<region>`; the narrower wins."""
     hot_days: int = Field(14, ge=1)
     """Days are deleted once older than this (and archived, where there is an archive)."""
+    archive: bool = True
+    """The role `archiver` keeps every event in the lake too; a day is deleted only once the lake is proven to hold it."""
     in_flight: int = Field(3, ge=1, le=32)
     """Bulk requests under way at once, at most."""
     request_bytes: int = Field(4 * 1024**2, ge=64 * 1024, le=64 * 1024**2)

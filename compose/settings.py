@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles of this form of the platform, in the order of the data's way."""
-        archiver = ("archiver",) if self.elastic else ()
+        archiver = ("archiver",) if self.elastic and self.elastic.archive else ()
         return ("gateway", "indexer", *archiver, "watch", "boards")
 
     @property

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from collector.ports import Journal, Sink, State, Store
@@ -132,10 +133,12 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
+    from collector.lake.files import holds
 
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK)
+    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
 
 
