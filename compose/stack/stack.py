@@ -104,7 +104,7 @@ class Stack:
             except Unavailable:
                 port = 0
             serving = process is not None and _SERVES[name](port)
-            address = {"kafka": self.kafka, "elasticsearch": self.elasticsearch}[name] if port else ""
+            address = f"{_SCHEMES[name]}127.0.0.1:{port}" if port else ""
             size = _size(self.home / name)
             found.append(Status(name, process is not None, serving, address, process.pid if process else None, size))
         return found
@@ -153,6 +153,7 @@ class Stack:
             yield
 
 
+_SCHEMES = {"kafka": "", "elasticsearch": "http://"}
 _SERVES = {"kafka": kafka.serves, "elasticsearch": elastic.serves}
 
 
