@@ -91,8 +91,7 @@ class Stack:
         """End both and delete all that they hold."""
         self.down()
         with self._locked():
-            for name in SERVERS:
-                shutil.rmtree(self.home / name, ignore_errors=True)
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def status(self) -> list[Status]:
         """How both are, without changing anything."""

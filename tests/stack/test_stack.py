@@ -86,6 +86,7 @@ def test_nothing_is_known_before_the_first_up(tmp_path: Path) -> None:
         assert fresh.kafka
     fresh.down()
     fresh.reset()
+    assert not fresh.home.exists()
 
 
 def test_a_recycled_process_id_is_not_taken_for_the_server(tmp_path: Path) -> None:
