@@ -34,7 +34,7 @@ class Record:
     """One batch as the journal keeps it. `offset` only grows; `next_offset` is where reading goes on after it.
 
     `appended_at` is the journal's own clock, the one that the watch believes. `header` and `body` are the bytes of
-    the batch, unopened.
+    the batch, unopened. An empty header: a foreign producer's record, straight on Kafka, its value the body.
     """
 
     tp: TopicPartition

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from shippers.batch import DATASETS
 
 
 class Section(BaseModel):
@@ -80,3 +84,75 @@ class LakeSettings(Section):
     memory_mb: int = Field(1024, ge=256)
     """What one process may use for the lake: the indexer and the boards each have this much."""
     threads: int = Field(2, ge=1)
+
+
+class IndexSettings(Section):
+    """[elastic.indices."<dataset>"] or "<dataset>/<region>": how such an index is built; None leaves it to the wider one."""
+
+    shards: int | None = Field(None, ge=1, le=1024)
+    replicas: int | None = Field(None, ge=0, le=10)
+    refresh_s: float | None = Field(None, gt=0)
+
+
+class ElasticSettings(Section):
+    """[elastic]: the cluster, and how its indices are built and kept."""
+
+    urls: tuple[str, ...] = Field(("http://127.0.0.1:9200",), min_length=1)
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    api_key: SecretStr = SecretStr("")
+    ca_certs: str = ""
+    """A file of certificates that the cluster's own is checked against; empty: the system's."""
+    timeout_s: float = Field(60.0, gt=0)
+    prefix: str = Field("lastbeat", pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    """All index names begin with it, followed by a hyphen."""
+    shards: int = Field(1, ge=1, le=1024)
+    replicas: int = Field(0, ge=0, le=10)
+    refresh_s: float = Field(5.0, gt=0)
+    """How soon an event can be found after it was stored."""
+    indices: Mapping[str, IndexSettings] = {}
+    """Other numbers for some, by `<dataset>` or `<dataset>/<region>`; the narrower wins."""
+    hot_days: int = Field(14, ge=1)
+    """Days are deleted once older than this (and archived, where there is an archive)."""
+    archive: bool = True
+    """The role `archiver` keeps every event in the lake too; a day is deleted only once the lake is proven to hold it."""
+    in_flight: int = Field(3, ge=1, le=32)
+    """Bulk requests under way at once, at most."""
+    request_bytes: int = Field(4 * 1024**2, ge=64 * 1024, le=64 * 1024**2)
+    """The size of a bulk request, at most (a single line may be larger)."""
+    patience_s: float = Field(10.0, ge=0)
+    """How long a write insists on events that are turned away for now, before it gives them back to be tried later."""
+
+    @field_validator("indices")
+    @classmethod
+    def _named_by_dataset(cls, indices: Mapping[str, IndexSettings]) -> Mapping[str, IndexSettings]:
+        for name in indices:
+            if name.partition("/")[0] not in DATASETS:
+                raise ValueError(f"{name!r}: must be <dataset> or <dataset>/<region>, dataset one of {DATASETS}")
+        return indices
+
+
+class KafkaSettings(Section):
+    """[kafka]: the journal, where it is Kafka."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    """host:port, several with commas."""
+    prefix: str = Field("lastbeat", pattern=r"^[A-Za-z0-9_-]{1,60}$")
+    """Topics are `<prefix>.<region>.<dataset>`, reader groups `<prefix>.<group>`."""
+    partitions: int = Field(6, ge=1, le=1000)
+    """Of each topic made from now on (a beat topic has one); it is never changed later."""
+    replication: int = Field(1, ge=1, le=10)
+    retention_s: float = Field(2 * 86_400, gt=0)
+    append_timeout_s: float = Field(5.0, ge=1)
+    """How long an append waits for its acknowledgement before the sender is told to try again."""
+    max_pending_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
+    """What may be on its way to the brokers at once; beyond it, appends wait, then are refused."""
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    """Certificates that the brokers' own are checked against; none: the system's."""
+    cert_file: Path | None = None
+    """Our own certificate, where the brokers ask for one; with it `key_file`, unless both are in one file."""
+    key_file: Path | None = None

@@ -11,7 +11,16 @@ import typer
 
 from shippers.errors import LastbeatError, Misconfigured
 
+from .index_commands import app as index_app
+from .stack.cli import app as stack_app
 from .supervisor import MISCONFIGURED
+
+_LIBRARIES = {
+    "httpx": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "elastic_transport": logging.WARNING,
+    "kafka": logging.CRITICAL,  # each retry of a connection is an ERROR to it; the journal says it once, in words
+}
 
 app = typer.Typer(
     name="lastbeat",
@@ -20,17 +29,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(stack_app, name="stack")
+app.add_typer(index_app, name="index")
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings; ./lastbeat.toml if it is there.")]
+OnStack = Annotated[bool, typer.Option("--stack", help="On a real Kafka and Elasticsearch; see `lastbeat stack`.")]
 UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]
 
 
 @app.command()
-def up(config: Config = None) -> None:
+def up(config: Config = None, stack: OnStack = False) -> None:
     """Run the platform: gateway, indexer, watch and boards. Ctrl-C ends it."""
     from .settings import load
-    from .up import run
+    from .up import on_stack, run
 
-    raise typer.Exit(run(load(config), config))
+    settings = load(config)
+    raise typer.Exit(run(on_stack(settings) if stack else settings, config))
 
 
 @app.command()
@@ -118,6 +131,12 @@ def indexer(config: Config = None, until_stdin_closes: UntilStdinCloses = False)
 
 
 @app.command()
+def archiver(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: from the journal to the lake, beside Elasticsearch."""
+    _run_role("archiver", config, until_stdin_closes)
+
+
+@app.command()
 def watch(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
     """One role by itself: from beats to verdicts and notices."""
     _run_role("watch", config, until_stdin_closes)
@@ -141,6 +160,8 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
             wiring.run_gateway(settings)
         case "indexer":
             wiring.run_indexer(settings)
+        case "archiver":
+            wiring.run_archiver(settings)
         case "watch":
             wiring.run_watch(settings)
         case "boards":
@@ -150,8 +171,8 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
 def main() -> None:
     """The entry point: errors that people can mend are one line, not a traceback."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for library, level in _LIBRARIES.items():
+        logging.getLogger(library).setLevel(level)
     try:
         app()
     except LastbeatError as error:

@@ -13,7 +13,14 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from alerts.settings import AlertSettings
-from collector.settings import GatewaySettings, JournalSettings, LakeSettings, Section
+from collector.settings import (
+    ElasticSettings,
+    GatewaySettings,
+    JournalSettings,
+    KafkaSettings,
+    LakeSettings,
+    Section,
+)
 from dashboards.settings import BoardSettings
 from shippers.errors import Misconfigured
 
@@ -26,6 +33,7 @@ class HealthSettings(Section):
     host: str = "127.0.0.1"
     indexer: int = Field(7413, ge=0, le=65535)
     watch: int = Field(7414, ge=0, le=65535)
+    archiver: int = Field(7415, ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -47,6 +55,10 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     boards: BoardSettings = BoardSettings()
     health: HealthSettings = HealthSettings()
+    kafka: KafkaSettings | None = None
+    """Given: the journal is Kafka. Else it is local, in `data`."""
+    elastic: ElasticSettings | None = None
+    """Given: events and state are kept in Elasticsearch, and the lake is its archive. Else the lake keeps them."""
 
     @classmethod
     def settings_customise_sources(
@@ -60,6 +72,12 @@ class Settings(BaseSettings):
         """The environment wins over the file, as it is the nearer to the running process."""
         del dotenv_settings, file_secret_settings
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.toml))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of this form of the platform, in the order of the data's way."""
+        archiver = ("archiver",) if self.elastic and self.elastic.archive else ()
+        return ("gateway", "indexer", *archiver, "watch", "boards")
 
     @property
     def journal_path(self) -> Path:

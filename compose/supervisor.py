@@ -25,9 +25,10 @@ from shippers.errors import LastbeatError, Misconfigured
 
 from .settings import Settings
 
-ROLES = ("gateway", "indexer", "watch", "boards")
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
+_PROBED = ("indexer", "archiver", "watch")
+"""The roles that are no web servers, and so answer for themselves at a port of [health]."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0
@@ -64,7 +65,8 @@ class Supervisor:
     settings: Settings
     clock: Clock
     config: Path | None = None
-    roles: tuple[str, ...] = ROLES
+    roles: tuple[str, ...] = ()
+    """Empty: all that these settings ask for."""
     say: Callable[[str], None] = print
     environment: Mapping[str, str] = field(default_factory=dict)
     _running: dict[str, Role] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         self.settings = with_free_ports(self.settings)
+        self.roles = self.roles or self.settings.roles
         self.settings.run_path.mkdir(parents=True, exist_ok=True)
         for name in self.roles:
             self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
@@ -120,8 +123,7 @@ class Supervisor:
         gateway, health = self.settings.gateway, self.settings.health
         return {
             "gateway": f"http://{gateway.host}:{gateway.port}/ready",
-            "indexer": f"http://{health.host}:{health.indexer}/health",
-            "watch": f"http://{health.host}:{health.watch}/health",
+            **{role: f"http://{health.host}:{getattr(health, role)}/health" for role in _PROBED},
             "boards": f"{self.settings.boards_url}/_stcore/health",
         }
 
@@ -140,9 +142,13 @@ class Supervisor:
             "LASTBEAT_DATA": str(self.settings.data.absolute()),
             "LASTBEAT_GATEWAY__PORT": str(self.settings.gateway.port),
             "LASTBEAT_BOARDS__PORT": str(self.settings.boards.port),
-            "LASTBEAT_HEALTH__INDEXER": str(self.settings.health.indexer),
-            "LASTBEAT_HEALTH__WATCH": str(self.settings.health.watch),
         }
+        for role in _PROBED:
+            chosen[f"LASTBEAT_HEALTH__{role.upper()}"] = str(getattr(self.settings.health, role))
+        if self.settings.kafka:
+            chosen["LASTBEAT_KAFKA__BOOTSTRAP"] = self.settings.kafka.bootstrap
+        if self.settings.elastic:
+            chosen["LASTBEAT_ELASTIC__URLS"] = json.dumps(self.settings.elastic.urls)
         return {**os.environ, **self.environment, **chosen}
 
     def _keep(self) -> None:
@@ -198,7 +204,7 @@ def with_free_ports(settings: Settings) -> Settings:
     gateway, boards, health = settings.gateway, settings.boards, settings.health
     gateway = gateway.model_copy(update={"port": free(gateway.host, gateway.port)})
     boards = boards.model_copy(update={"port": free(boards.host, boards.port)})
-    ports = {role: free(health.host, getattr(health, role)) for role in ("indexer", "watch")}
+    ports = {role: free(health.host, getattr(health, role)) for role in _PROBED}
     return settings.model_copy(update={"gateway": gateway, "boards": boards, "health": health.model_copy(update=ports)})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collector.settings import ElasticSettings, KafkaSettings
 from shippers.clock import SystemClock
 
 from .settings import Settings
@@ -20,6 +21,17 @@ lastbeat.init("checkout"{url})
 logging.getLogger("checkout").info("paid", extra={{"order_id": "A1", "amount": 12.5, "duration_ms": 87}})"""
 
 
+def on_stack(settings: Settings) -> Settings:
+    """These settings on the local Kafka and Elasticsearch, which are started if they don't run."""
+    from .stack import Stack
+
+    stack = Stack(settings.data, SystemClock(), Console(highlight=False))
+    stack.up()
+    kafka = (settings.kafka or KafkaSettings()).model_copy(update={"bootstrap": stack.kafka})
+    elastic = (settings.elastic or ElasticSettings()).model_copy(update={"urls": (stack.elasticsearch,)})
+    return settings.model_copy(update={"kafka": kafka, "elastic": elastic})
+
+
 def run(settings: Settings, config: Path | None) -> int:
     """Start every role, say where they are, and stay until Ctrl-C or SIGTERM. Returns the exit code."""
     console = Console(highlight=False)
@@ -28,7 +40,7 @@ def run(settings: Settings, config: Path | None) -> int:
         signal.signal(number, lambda *_: stop.set())
     say = lambda line: console.print(f"[yellow]{line}[/yellow]")  # noqa: E731
     with Supervisor(settings, clock, config, say=say) as supervisor:
-        with console.status("starting gateway, indexer, watch and boards …"):
+        with console.status(f"starting {', '.join(settings.roles)} …"):
             supervisor.wait_ready(_READY_WITHIN_S)
         _say_hello(console, supervisor.settings)
         while not clock.wait(stop, 3600.0):

@@ -1,30 +1,27 @@
 """The one composition root: which implementation stands behind which port, and who is handed what.
 
-Reads from top to bottom as the data flows: gateway, indexer, watch, boards. What is opened here is closed here, last
-in, first out. What only one role needs is imported in that role: DuckDB or Streamlit in every process would cost each
-its start and a hundred megabytes.
+Reads from top to bottom as the data flows: gateway, indexer, archiver, watch, boards; below them, the choice of ports.
+What is opened here is closed here, last in, first out. What only one role needs is imported in that role: DuckDB or
+Streamlit in every process would cost each its start and a hundred megabytes.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
-from alerts.state.sqlite import SqliteState
-from collector.journal.local import LocalJournal
-from collector.ports import State, Store
+from collector.ports import Journal, Sink, State, Store
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
 
 from .health import served
 from .settings import Settings
 
-log = logging.getLogger("lastbeat.compose")
 CLOCK = SystemClock()
 
 
@@ -33,26 +30,27 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=True)) as journal:
+    with closing(_journal(settings, writable=True)) as journal:
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
-    """The role `indexer`: from the journal to the lake, and the lake's upkeep. Ends on SIGTERM."""
-    from collector.indexer import Indexer
-    from collector.lake.sink import LakeSink
-    from collector.lake.upkeep import Upkeep
-
+    """The role `indexer`: from the journal to the store that answers. Ends on SIGTERM."""
     with ExitStack() as stack:
-        journal = stack.enter_context(closing(_read_only_journal(settings)))
-        reader = stack.enter_context(closing(journal.reader("lake", DATASETS)))
-        sink = stack.enter_context(closing(LakeSink(settings.lake_path, settings.lake, CLOCK)))
-        stop = stack.enter_context(_stop_on_signal())
-        stack.enter_context(_repeated(Upkeep(sink).maintain, every_s=60))
-        indexer = Indexer(reader, sink, CLOCK)
-        health = settings.health
-        stack.enter_context(served("indexer", health.host, health.indexer, indexer.health, indexer.metrics))
-        indexer.run(stop)
+        if settings.elastic:
+            state = stack.enter_context(closing(open_state(settings)))
+            sink, upkeep = _elastic(settings, state)
+            _fill(settings, stack, "indexer", "elastic", sink, upkeep)
+        else:
+            sink, upkeep = _lake(settings)
+            _fill(settings, stack, "indexer", "lake", sink, upkeep)
+
+
+def run_archiver(settings: Settings) -> None:
+    """The role `archiver`: from the journal to the lake, beside Elasticsearch. Ends on SIGTERM."""
+    with ExitStack() as stack:
+        sink, upkeep = _lake(settings)
+        _fill(settings, stack, "archiver", "lake", sink, upkeep)
 
 
 def run_watch(settings: Settings) -> None:
@@ -60,10 +58,10 @@ def run_watch(settings: Settings) -> None:
     from alerts.watch import Watch
 
     with ExitStack() as stack:
-        journal = stack.enter_context(closing(_read_only_journal(settings)))
+        journal = stack.enter_context(closing(_journal(settings)))
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
         reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
-        state = stack.enter_context(closing(SqliteState(settings.state_path)))
+        state = stack.enter_context(closing(open_state(settings)))
         stop = stack.enter_context(_stop_on_signal())
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
         watch = Watch(reader, state, alerts, CLOCK)
@@ -92,18 +90,73 @@ def run_boards(settings: Settings, config: Path | None) -> None:
 
 def open_store(settings: Settings) -> Store:
     """What boards and the command line ask about events."""
+    if settings.elastic:
+        from collector.elastic.store import ElasticStore
+
+        return ElasticStore(settings.elastic, CLOCK)
     from collector.lake.store import LakeStore
 
-    return LakeStore(settings.lake_path, _read_only_journal(settings), settings.lake, CLOCK)
+    return LakeStore(settings.lake_path, _journal(settings), settings.lake, CLOCK)
 
 
 def open_state(settings: Settings) -> State:
     """What boards and the command line ask about the fleet and incidents."""
+    if settings.elastic:
+        from alerts.state.elastic import ElasticState
+
+        return ElasticState(settings.elastic)
+    from alerts.state.sqlite import SqliteState
+
     return SqliteState(settings.state_path)
 
 
-def _read_only_journal(settings: Settings) -> LocalJournal:
-    return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=False)
+def _journal(settings: Settings, *, writable: bool = False) -> Journal:
+    if settings.kafka:
+        from collector.journal.kafka import KafkaJournal
+
+        return KafkaJournal(settings.kafka, CLOCK)
+    from collector.journal.local import LocalJournal
+
+    return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=writable)
+
+
+def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
+    from collector.lake.sink import LakeSink
+    from collector.lake.upkeep import Upkeep
+
+    sink = LakeSink(settings.lake_path, settings.lake, CLOCK)
+    return sink, Upkeep(sink).maintain
+
+
+def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], object]]:
+    from collector.elastic.ageing import Ageing
+    from collector.elastic.client import ElasticClient
+    from collector.elastic.days import DeletedDays
+    from collector.elastic.sink import ElasticSink
+    from collector.lake.files import holds
+
+    assert settings.elastic is not None
+    client = ElasticClient(settings.elastic)
+    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
+    return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
+
+
+def _fill(
+    settings: Settings, stack: ExitStack, role: str, group: str, sink: Sink, upkeep: Callable[[], object]
+) -> None:
+    """Fill `sink` from the journal as reader group `group`, and keep it up, until SIGTERM."""
+    from collector.indexer import Indexer
+
+    stack.enter_context(closing(sink))
+    journal = stack.enter_context(closing(_journal(settings)))
+    reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
+    stop = stack.enter_context(_stop_on_signal())
+    stack.enter_context(_repeated(upkeep, every_s=60))
+    indexer = Indexer(reader, sink, CLOCK)
+    port = getattr(settings.health, role)
+    stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
+    indexer.run(stop)
 
 
 @contextmanager

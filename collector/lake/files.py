@@ -54,6 +54,15 @@ def active_files(delta: DeltaTable) -> list[DataFile]:
     return [DataFile(*values) for values in zip(*columns, strict=True)]
 
 
+def holds(lake: Path, dataset: str, region: str, day: str, events: int) -> bool:
+    """Whether the lake at `lake` holds as many events of a day as another store has: the proof that it is archived."""
+    root = lake / dataset
+    if not DeltaTable.is_deltatable(str(root)):
+        return events == 0
+    files = active_files(DeltaTable(root))
+    return sum(file.rows for file in files if (file.region, file.date) == (region, day)) >= events
+
+
 def write_file(root: Path, rows: pa.Table, region: str, date: str, added_at_s: float) -> DataFile:
     """Write rows, sorted by time, as a new file of one partition; it is on the disk on return.
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from compose.settings import load
-from compose.supervisor import ROLES, Supervisor
+from compose.supervisor import Supervisor
 from compose.wiring import open_state, open_store
 from shippers.clock import SystemClock
 
@@ -57,7 +57,7 @@ def _set_up(stack: ExitStack, data: Path, screen: Screen, interrupts: _Interrupt
     config = data / "lastbeat.toml"
     config.write_text(_SETTINGS)
     wanted = load(config).model_copy(update={"data": data})
-    roles = tuple(role for role in ROLES if boards or role != "boards")
+    roles = tuple(role for role in wanted.roles if boards or role != "boards")
     supervisor = stack.enter_context(Supervisor(wanted, clock, config, roles, say=screen.say))
     supervisor.wait_ready(_READY_WITHIN_S)
     settings = supervisor.settings

@@ -12,6 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.elastic.client import ElasticClient
+from collector.elastic.dead import ElasticDeadLetters
+from collector.elastic.names import event_patterns
+from collector.elastic.sink import ElasticSink
 from collector.lake.dead import dead_letters_in
 from collector.lake.sink import LakeSink
 from collector.ports import DeadLetter, Sink
@@ -19,6 +23,7 @@ from collector.scripted import ScriptedSink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock
 from tests.lake_reading import ids_in
+from tests.servers import remove_indices, shared_elastic_settings
 
 START = 1_763_733_600.0  # 2025-11-21 14:00 UTC
 
@@ -51,4 +56,30 @@ def lake(folder: Path) -> Iterator[Kept]:
         yield Kept(opened(), lambda: ids_in(folder / "lake"), lambda: dead_letters_in(folder / "lake"), opened)
 
 
-SINKS: dict[str, Callable[[Path], AbstractContextManager[Kept]]] = {"scripted": scripted, "lake": lake}
+@contextlib.contextmanager
+def elastic(_: Path) -> Iterator[Kept]:
+    settings = shared_elastic_settings()
+    client = ElasticClient(settings)
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_indices, settings)
+        stack.callback(client.close)
+
+        def opened() -> ElasticSink:
+            sink = ElasticSink(settings, FakeClock(START))
+            stack.callback(sink.close)
+            return sink
+
+        def ids() -> list[str]:
+            indices = ",".join(event_patterns(settings.prefix))
+            client.ask("POST", f"/{indices}/_refresh")
+            hits = client.ask("POST", f"/{indices}/_search", {"size": 10_000, "_source": False})["hits"]["hits"]
+            return sorted(hit["_id"] for hit in hits)
+
+        yield Kept(opened(), ids, lambda: [letter for _, letter in ElasticDeadLetters(client, settings)], opened)
+
+
+SINKS: dict[str, Callable[[Path], AbstractContextManager[Kept]]] = {
+    "elastic": elastic,
+    "lake": lake,
+    "scripted": scripted,
+}

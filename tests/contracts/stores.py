@@ -16,14 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from collector.elastic.client import ElasticClient
+from collector.elastic.sink import ElasticSink
+from collector.elastic.store import ElasticStore
 from collector.journal.memory import MemoryJournal
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
 from collector.memory import MemoryStore
-from collector.ports import Event, Store
+from collector.ports import Event, Record, Store, TopicPartition, topic_of
 from collector.settings import LakeSettings
 from shippers.batch import DATASETS, Batch, Header, seal
 from shippers.clock import FakeClock
+from tests.servers import remove_indices, shared_elastic_settings
+
+NOON = 1_763_726_400.0
 
 Add = Callable[[list[Event]], None]
 Maker = Callable[[Path], AbstractContextManager[tuple[Store, Add]]]
@@ -62,7 +68,30 @@ def lake(folder: Path, *, settle: Callable[[int], bool]) -> Iterator[tuple[Store
     journal.close()
 
 
+@contextlib.contextmanager
+def elastic(_: Path) -> Iterator[tuple[Store, Add]]:
+    settings, clock = shared_elastic_settings(), FakeClock(NOON)
+    client = ElasticClient(settings)
+    sink, store = ElasticSink(settings, clock, client=client), ElasticStore(settings, clock, client=client)
+    offsets = itertools.count()
+
+    def add(events: list[Event]) -> None:
+        for batch in batches_of(events):
+            offset = next(offsets)
+            tp = TopicPartition(topic_of(batch.header), 0)
+            outcomes = sink.write([Record(tp, offset, offset + 1, NOON, batch.header.encode(), batch.body)])
+            assert [outcome for outcome in outcomes if outcome.retry or outcome.dead] == []
+        client.ask("POST", f"/{settings.prefix}-*/_refresh")
+
+    try:
+        yield store, add
+    finally:
+        sink.close()
+        remove_indices(settings)
+
+
 STORES: dict[str, Maker] = {
+    "elastic": elastic,
     "memory": memory,
     "lake": functools.partial(lake, settle=lambda _: True),
     "journal's tail": functools.partial(lake, settle=lambda _: False),

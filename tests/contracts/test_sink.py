@@ -177,6 +177,8 @@ def test_a_header_that_can_not_be_read_is_a_dead_letter_with_its_body(kept: Kept
 
 
 def test_positions_say_where_reading_goes_on(kept: Kept) -> None:
+    if kept.sink.positions() is None:
+        pytest.skip("this sink leaves it to the reader's commits")
     assert kept.sink.positions() == {}
     kept.sink.write([record(4, batch(1, 1)), record(5, batch(2, 1)), record(9, batch(3, 1), partition=1)])
     kept.sink.write([record(2, batch(1, 1, "paybootid001.console")), record(6, batch(4, 1).void("x"))])

@@ -10,17 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from alerts.state.elastic import ElasticState
 from alerts.state.memory import MemoryState
 from alerts.state.sqlite import SqliteState
 from collector.ports import Conflict, State, Table
 from shippers.errors import Unavailable
+from tests.servers import remove_indices, shared_elastic_settings
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["elastic", "memory", "sqlite"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
-    made: State = MemoryState() if request.param == "memory" else SqliteState(tmp_path / "deep" / "state.db")
+    makers: dict[str, Callable[[], State]] = {
+        "elastic": lambda: ElasticState(shared_elastic_settings()),
+        "memory": MemoryState,
+        "sqlite": lambda: SqliteState(tmp_path / "deep" / "state.db"),
+    }
+    made = makers[request.param]()
     yield made
     made.close()
+    if request.param == "elastic":
+        remove_indices(shared_elastic_settings())
 
 
 def test_a_row_that_is_not_there_is_none(state: State) -> None:

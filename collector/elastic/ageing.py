@@ -1,0 +1,117 @@
+"""What becomes of a day in Elasticsearch: packed once it is over, deleted once it is old and, where there is an
+archive, proven to be there whole.
+
+A day is listed as deleted before its index goes; nothing that comes later brings it back. There is never a write
+block: a late event is still stored as long as its index is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from collector.settings import ElasticSettings
+from shippers.clock import Clock
+
+from . import names
+from .client import ElasticClient, quoted
+from .days import DeletedDays
+
+log = logging.getLogger("lastbeat.elastic")
+
+Archived = Callable[[str, str, str, int], bool]
+"""Whether the archive is proven to hold all of (dataset, region, day), of which the index has so many events."""
+
+_SPARE_SEGMENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One index of one day, as it is."""
+
+    index: str
+    dataset: str
+    region: str
+    day: str
+    events: int
+    shards: int
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """What one run did, by index; `kept` are old days that the archive isn't proven to hold."""
+
+    packed: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+class Ageing:
+    """The daily job; harmless to run at any time, and twice at once. Without `archived` there is no archive."""
+
+    def __init__(
+        self,
+        client: ElasticClient,
+        settings: ElasticSettings,
+        days: DeletedDays,
+        clock: Clock,
+        archived: Archived | None = None,
+    ) -> None:
+        self._client, self._settings, self._days, self._clock = client, settings, days, clock
+        self._archived = archived
+        self._packed: set[str] = set()
+
+    def run(self) -> Aged:
+        """Pack and delete what is due. Blocks while Elasticsearch merges. Raises Unavailable: the next run goes on."""
+        packed, deleted, kept = [], [], []
+        now = self._clock.time()
+        first_kept, _ = names.sound_days(now, self._settings.hot_days)
+        yesterday = (names.today(now) - timedelta(days=1)).isoformat()
+        for day in self.days():
+            if day.day < first_kept:
+                if self._may_go(day):
+                    self._delete(day, now)
+                    deleted.append(day.index)
+                else:
+                    log.warning("%s is old, but the archive isn't proven to hold it: kept", day.index)
+                    kept.append(day.index)
+            elif day.day <= yesterday and self._is_loose(day):
+                self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
+                self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
+                packed.append(day.index)
+        return Aged(tuple(packed), tuple(deleted), tuple(kept))
+
+    def days(self) -> list[Day]:
+        """Every day that has an index; not those of wild clocks. Raises Unavailable."""
+        patterns = ",".join(names.event_patterns(self._settings.prefix))
+        keep = "indices.*.primaries.docs.count,indices.*.primaries.segments.count,indices.*.primaries.shard_stats"
+        path = f"/{patterns}/_stats/docs,segments?filter_path={keep}"
+        found = []
+        for index, stats in self._client.ask("GET", path).get("indices", {}).items():
+            parts = names.split(self._settings.prefix, index)
+            if parts is None or parts[2] == names.SKEWED:
+                continue
+            whole = stats["primaries"]
+            shards = int(whole.get("shard_stats", {}).get("total_count", 1))
+            found.append(Day(index, *parts, whole["docs"]["count"], shards, whole["segments"]["count"]))
+        return sorted(found, key=lambda day: (day.day, day.index))
+
+    def _is_loose(self, day: Day) -> bool:
+        """A day that was packed is only packed again when many came late: each time rewrites all of it."""
+        spare = _SPARE_SEGMENTS if day.index in self._packed else 0
+        return day.segments > day.shards + spare
+
+    def _may_go(self, day: Day) -> bool:
+        if self._archived is None:
+            return True
+        self._client.ask("POST", f"/{quoted(day.index)}/_refresh")
+        events = int(self._client.ask("GET", f"/{quoted(day.index)}/_count")["count"])
+        return self._archived(day.dataset, day.region, day.day, events)
+
+    def _delete(self, day: Day, now: float) -> None:
+        self._days.add(day.dataset, day.region, day.day, index=day.index, events=day.events, at=now)
+        self._client.ask("DELETE", f"/{quoted(day.index)}", allow=(404,))
+        log.info("%s deleted: it is older than %d days", day.index, self._settings.hot_days)

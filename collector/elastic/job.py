@@ -1,0 +1,122 @@
+"""One batch on its way into Elasticsearch: which of its events are settled, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from collector import dead_letters
+from collector.ledger import Interval
+from collector.ports import DeadLetter, Outcome, Record
+from shippers.batch import Header
+
+from .bulk import splice, splice_some
+
+
+@dataclass(slots=True)
+class Job:
+    """A record, opened as far as needed. `pending` holds the positions of lines that aren't settled yet.
+
+    `letters` (by id) are its events that are to become dead letters; they count as dead only once those are kept.
+    `unproven` marks a void batch of which it isn't known yet whether some of its events are here all the same.
+    """
+
+    record: Record
+    header: Header | None
+    lines: Sequence[bytes] = ()
+    index: str = ""
+    pending: Sequence[int] = ()
+    stored: int = 0
+    duplicate: int = 0
+    dead: int = 0
+    letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    unproven: bool = False
+
+    @property
+    def day(self) -> str:
+        """The day that its header claims."""
+        return self.header.day if self.header is not None else "skewed"
+
+    @property
+    def settled(self) -> bool:
+        """Every event is stored, was there, or is kept as a dead letter."""
+        return not self.pending and not self.letters and not self.unproven
+
+    def outcome(self) -> Outcome:
+        """What the caller is told."""
+        if not self.settled:
+            return Outcome(self.record, retry=True)
+        return Outcome(self.record, self.stored, self.duplicate, self.dead)
+
+    def body(self, positions: Sequence[int]) -> bytes:
+        """The bulk body for these of its lines."""
+        assert self.header is not None
+        if len(positions) == len(self.lines):
+            return splice(self.header.stream, self.header.first, self.lines)
+        return splice_some(self.header.stream, self.header.first, self.lines, positions)
+
+    def bury(self, position: int, reason: str) -> None:
+        """Make a dead letter of one line."""
+        assert self.header is not None
+        number, line = self.header.first + position, self.lines[position]
+        known = dead_letters.why_unreadable(line)
+        reason = f"{known} ({reason})" if known else reason
+        letter = dead_letters.of_line(self.record, self.header, number, line, reason, self.record.appended_at)
+        self.letters.append((f"{letter.stream}:{number}", letter))
+
+    def bury_broken(self, reason: str) -> None:
+        """Make one dead letter of a batch that breaks the contract. Its numbers stay open: a sound copy may come."""
+        letter = dead_letters.of_batch(self.record, self.header, reason, self.record.appended_at)
+        self.letters.append((letter.source, letter))
+        self.pending = ()
+
+    def bury_late(self, reason: str) -> None:
+        """Make one dead letter of a sound batch that comes too late."""
+        header = self.header
+        assert header is not None
+        letter = dead_letters.of_batch(self.record, header, "", self.record.appended_at)
+        letter = dataclasses.replace(letter, reason=reason)
+        self.letters.append((f"{header.stream}:{header.first}+{header.count}", letter))
+        self.pending = ()
+
+    def bury_void(self, numbers: Interval) -> None:
+        """Keep the numbers of a void batch; those that aren't in `numbers` are accounted for already."""
+        header = self.header
+        assert header is not None
+        letter = dead_letters.of_void(self.record, header, numbers, self.record.appended_at)
+        self.letters.append((f"{header.stream}:{letter.first}+{letter.count}", letter))
+
+    def buried(self, fresh: Sequence[bool]) -> None:
+        """Its letters are kept; those that aren't `fresh` were there before."""
+        for (_, letter), new in zip(self.letters, fresh, strict=True):
+            if new:
+                self.dead += letter.count
+            else:
+                self.duplicate += letter.count
+        self.letters = []
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One bulk request: parts of jobs that go to one index, in the order of its items."""
+
+    index: str
+    parts: Sequence[tuple[Job, Sequence[int]]]
+
+    @property
+    def count(self) -> int:
+        """How many items it has."""
+        return sum(len(positions) for _, positions in self.parts)
+
+    def body(self) -> bytes:
+        """Its bytes."""
+        return b"".join(job.body(positions) for job, positions in self.parts)
+
+    def halves(self) -> tuple[Request, Request]:
+        """The same as two requests: how the one item that spoils a whole request is found."""
+        if len(self.parts) > 1:
+            middle = len(self.parts) // 2
+            return Request(self.index, self.parts[:middle]), Request(self.index, self.parts[middle:])
+        (job, positions), middle = self.parts[0], self.count // 2
+        return Request(self.index, [(job, positions[:middle])]), Request(self.index, [(job, positions[middle:])])

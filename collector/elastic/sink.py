@@ -1,0 +1,218 @@
+"""ElasticSink: batches into indices by region and day, each event once.
+
+What can't be stored becomes a dead letter, durable before the outcome says so. What is turned away for now is sent
+again, and only that. Trouble with one index holds back that index; trouble with the cluster or the credentials stops
+everything, loudly. It never opens a line, and never makes an index for a day that was deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from collector.ledger import IntervalSet
+from collector.ports import Outcome, Record, State, TopicPartition
+from collector.settings import ElasticSettings
+from shippers.batch import Header
+from shippers.clock import Clock
+from shippers.errors import BadBatch, LastbeatError
+
+from . import bulk, names, template
+from .client import Denied, ElasticClient, ElasticError, quoted
+from .days import DeletedDays
+from .dead import ElasticDeadLetters
+from .job import Job
+from .placement import Placement
+from .rounds import Rounds
+
+log = logging.getLogger("lastbeat.elastic")
+
+_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
+_INDEX_WAIT_S = 5.0
+_PROVABLE = 10_000
+
+
+class ElasticSink:
+    """A Sink over one cluster. `state` lists the days that ageing deleted; without it no day ever was.
+
+    Used by one thread; it has its own for the requests under way. What a write could not settle is remembered until
+    the record comes again, so that only its unsettled events are sent again and each is counted once.
+    """
+
+    def __init__(
+        self,
+        settings: ElasticSettings,
+        clock: Clock,
+        state: State | None = None,
+        *,
+        client: ElasticClient | None = None,
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._client = client or ElasticClient(settings)
+        self._placement = Placement(self._client, settings, DeletedDays(state), clock)
+        self._dead = ElasticDeadLetters(self._client, settings)
+        self._rounds = Rounds(self._client, settings, clock)
+        self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
+        self._blocked: dict[str, float] = {}
+        self._guarded = False
+        self._stop = threading.Event()
+        self._denied = False
+
+    def write(self, records: Sequence[Record]) -> list[Outcome]:
+        """As the port says. Insists for `patience_s` on what is turned away, then gives it back as `retry`."""
+        jobs = [self._job(record) for record in records]
+        try:
+            error = self._settle(jobs)
+        finally:
+            self._unsettled = {(job.record.tp, job.record.offset): job for job in jobs if not job.settled}
+        if error is not None and jobs and not any(job.settled for job in jobs):
+            raise error
+        return [job.outcome() for job in jobs]
+
+    def positions(self) -> Mapping[TopicPartition, int] | None:
+        """None: identities make a second write harmless, so the reader's committed offsets rule."""
+        return None
+
+    def close(self) -> None:
+        self._stop.set()
+        self._rounds.close()
+        self._client.close()
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """The indices whose batches are held back now."""
+        return tuple(sorted(self._blocked))
+
+    def _guard(self) -> None:
+        """The templates keep Elasticsearch from making indices by itself; a new cluster is given them."""
+        if not self._guarded:
+            for name, wanted in template.templates(self._settings).items():
+                if not self._client.exists(f"/_index_template/{quoted(name)}"):
+                    self._client.ask("PUT", f"/_index_template/{quoted(name)}", wanted)
+                    log.info("index template %s was missing: made it", name)
+            self._guarded = True
+
+    def _job(self, record: Record) -> Job:
+        known = self._unsettled.get((record.tp, record.offset))
+        if known is not None:
+            return known
+        try:
+            job = Job(record, Header.decode(record.header))
+        except BadBatch as error:
+            job = Job(record, None)
+            job.bury_broken(f"{error.code}: {error}")
+            return job
+        assert job.header is not None
+        if job.header.void is not None:
+            job.unproven = True
+            return job
+        try:
+            job.lines = bulk.lines_of(job.header, record.body)
+        except BadBatch as error:
+            job.bury_broken(f"{error.code}: {error}")
+            return job
+        job.pending = range(job.header.count)
+        if not bulk.all_timed(job.header, record.body):
+            untimed = bulk.untimed(job.lines)
+            for position in untimed:
+                job.bury(position, bulk.NO_TIME)
+            job.pending = [position for position in job.pending if position not in set(untimed)]
+        return job
+
+    def _settle(self, jobs: Sequence[Job]) -> LastbeatError | None:
+        """Rounds of sending, until all is settled, or patience is at its end. The error, if one stood in the way."""
+        until = self._clock.monotonic() + self._settings.patience_s
+        backoff_s = _BACKOFF_S
+        while True:
+            error: LastbeatError | None = None
+            try:
+                self._guard()
+                self._place(jobs)
+                ready = [job for job in jobs if job.pending and job.index not in self._blocked]
+                error = self._send(ready)
+                for job in jobs:
+                    if job.unproven:
+                        self._prove(job)
+                self._bury(jobs)
+            except LastbeatError as raised:
+                error = raised
+            self._say(error)
+            waiting = any(not job.settled and job.index not in self._blocked for job in jobs)
+            if not waiting or isinstance(error, Denied) or self._clock.monotonic() + backoff_s > until:
+                return error
+            if self._clock.wait(self._stop, backoff_s):
+                return error
+            backoff_s = min(_LONGEST_BACKOFF_S, backoff_s * 2)
+
+    def _place(self, jobs: Sequence[Job]) -> None:
+        now = self._clock.monotonic()
+        for index in [index for index, until in self._blocked.items() if until <= now]:
+            del self._blocked[index]
+        for job in jobs:
+            if not job.pending or job.header is None:
+                continue
+            try:
+                place = self._placement.of(job.header)
+            except ElasticError as error:
+                job.index = job.index or f"{job.header.dataset}/{job.header.region}/{job.header.day}"
+                self._block(job.index, str(error))
+                continue
+            if place is None:
+                self._age(job)
+            else:
+                job.index = place
+
+    def _age(self, job: Job) -> None:
+        reason = "aged: its day is deleted"
+        if len(job.pending) == len(job.lines):
+            job.bury_late(reason)
+            return
+        for position in job.pending:
+            job.bury(position, reason)
+        job.pending = ()
+
+    def _prove(self, job: Job) -> None:
+        """A void batch takes nothing back: of its numbers, those that are here count as what they are."""
+        header = job.header
+        assert header is not None
+        index = names.index_of(self._settings.prefix, header)
+        present = self._dead.accounted(header, index) if header.count <= _PROVABLE else IntervalSet()
+        for numbers in present.missing(header.first, header.last):
+            job.bury_void(numbers)
+        job.duplicate += len(present)
+        job.unproven = False
+
+    def _send(self, jobs: Sequence[Job]) -> LastbeatError | None:
+        report = self._rounds.run(jobs)
+        for index in report.missing:
+            self._placement.forget(index)
+        for index, why in report.blocked.items():
+            self._block(index, why)
+        return report.error
+
+    def _bury(self, jobs: Sequence[Job]) -> None:
+        letters = [(job.day, *letter) for job in jobs for letter in job.letters]
+        fresh = iter(self._dead.keep(letters) if letters else ())
+        for job in jobs:
+            if job.letters:
+                job.buried(list(islice(fresh, len(job.letters))))
+
+    def _block(self, index: str, why: str) -> None:
+        log.error("index %s takes no events, its batches wait (others go on): %s", index, why)
+        self._blocked[index] = self._clock.monotonic() + _INDEX_WAIT_S
+
+    def _say(self, error: LastbeatError | None) -> None:
+        denied = isinstance(error, Denied)
+        if denied and not self._denied:
+            log.critical("EVERYTHING WAITS, nothing is lost: %s", error)
+        elif self._denied and error is None:
+            log.warning("Elasticsearch lets us write again")
+        self._denied = denied if error is not None else False
+
+    def stats(self) -> dict[str, Any]:
+        """The present pace, for metrics and for people."""
+        pace = self._rounds.pace
+        return {"request_bytes": pace.size_bytes, "in_flight": pace.in_flight, "blocked": list(self.blocked)}

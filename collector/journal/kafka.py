@@ -1,0 +1,255 @@
+"""The journal on Kafka: one record a batch, acknowledged by all replicas before `append` returns.
+
+Value = body, header `lastbeat` = the batch's header, key = instance, so an instance's batches stay in order. What may
+be under way is bounded in bytes, and every wait is bounded in time: a broker that is gone or hangs costs a caller
+seconds, never its thread. It deletes nothing; retention is the topics' own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from collector.ports import JournalFull, TopicPartition, topic_of
+from collector.settings import KafkaSettings
+from shippers.batch import Batch
+from shippers.clock import Clock
+from shippers.errors import Unavailable
+
+from .kafka_link import (
+    HEADER,
+    MAX_RECORD_BYTES,
+    REQUEST_TIMEOUT_MS,
+    Names,
+    client_options,
+    make_topic,
+    need_crc32c,
+    reachable,
+)
+from .kafka_reader import KafkaReader
+
+log = logging.getLogger("lastbeat.journal")
+
+_RECORD_OVERHEAD_BYTES = 512
+_REFUSE_S = 1.0
+_PRODUCER_BATCH_BYTES = 1024 * 1024
+
+
+class KafkaJournal:
+    """Keeps batches in the topics `<prefix>.<region>.<dataset>`, which it makes when they are first needed.
+
+    Nothing is connected before the first append, and a forked child connects anew: it may be built before a fork.
+    """
+
+    def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
+        """Raises Misconfigured without the C crc32c."""
+        need_crc32c()
+        self._settings, self._clock = settings, clock
+        self._names = Names(settings.prefix)
+        self._room = _Room(settings.max_pending_bytes, clock)
+        self._lock = threading.Lock()
+        self._producer: _Producer | None = None
+        self._refuse_until = 0.0
+        self._closed = False
+        _renew_in_child(self)
+
+    def append(self, batches: Sequence[Batch]) -> None:
+        """See Journal.append. When it raises, some may have been kept, or may yet be: the sink drops repeats."""
+        if not batches:
+            return
+        deadline = self._clock.monotonic() + self._settings.append_timeout_s
+        if self._clock.monotonic() < self._refuse_until:
+            raise Unavailable(f"Kafka at {self._settings.bootstrap} did not answer just now", retry_after_s=_REFUSE_S)
+        size = sum(len(batch.body) + _RECORD_OVERHEAD_BYTES for batch in batches)
+        with self._room.taken(size, deadline):
+            producer = self._connected(deadline)
+            try:
+                with reachable("append", self._settings):
+                    producer.append(batches, deadline)
+            except Unavailable:
+                self._give_up(producer)
+                raise
+
+    def reader(self, group: str | None, datasets: Sequence[str]) -> KafkaReader:
+        """See Journal.reader. Readers of a group share the partitions; one without a group reads them all.
+
+        It connects when it is first used, so this never fails; and joins its group then, so that whoever only wants to
+        know what is `committed` takes no partition from anybody. A group holds back no retention: Kafka knows none.
+        """
+        return KafkaReader(self._settings, self._names, self._clock, group, datasets)
+
+    def cluster_id(self) -> str:
+        """The cluster's own name for itself: the first part of a foreign record's identity. Raises Unavailable."""
+        from kafka import KafkaAdminClient
+
+        with reachable("ask for the cluster's id", self._settings):
+            admin = KafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(self._settings))
+            try:
+                return str(admin.describe_cluster()["cluster_id"])
+            finally:
+                admin.close()
+
+    def close(self) -> None:
+        """See Journal.close. What was appended is durable already."""
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+        if producer:
+            producer.close()
+
+    def _connected(self, deadline: float) -> _Producer:
+        if not self._lock.acquire(timeout=max(0.0, deadline - self._clock.monotonic())):
+            raise Unavailable(f"Kafka at {self._settings.bootstrap} can't be reached", retry_after_s=_REFUSE_S)
+        try:
+            if self._closed:
+                raise Unavailable("the journal is closed")
+            if self._producer is None:
+                if self._clock.monotonic() < self._refuse_until:
+                    raise Unavailable(f"Kafka at {self._settings.bootstrap} can't be reached", retry_after_s=_REFUSE_S)
+                with reachable("connect", self._settings):
+                    self._producer = _Producer(self._settings, self._names, self._clock)
+            return self._producer
+        except Unavailable:
+            self._refuse_until = self._clock.monotonic() + _REFUSE_S
+            raise
+        finally:
+            self._lock.release()
+
+    def _give_up(self, producer: _Producer) -> None:
+        """After a failure, begin anew: what that producer still holds must not be sent behind its sender's back."""
+        with self._lock:
+            self._refuse_until = self._clock.monotonic() + _REFUSE_S
+            if self._producer is not producer:
+                return
+            self._producer = None
+        threading.Thread(target=producer.close, name="lastbeat-kafka-close", daemon=True).start()
+
+    def _after_fork(self) -> None:
+        """In a forked child: the parent's connections are the parent's."""
+        self._lock = threading.Lock()
+        self._room = _Room(self._settings.max_pending_bytes, self._clock)
+        self._refuse_until = 0.0
+        if self._producer:
+            self._producer.abandon()
+        self._producer = None
+
+
+class _Producer:
+    """One kafka-python producer, and which topics it has seen to."""
+
+    def __init__(self, settings: KafkaSettings, names: Names, clock: Clock) -> None:
+        from kafka import KafkaProducer
+
+        self._settings, self._names, self._clock = settings, names, clock
+        self._lock = threading.Lock()
+        self._partitions: dict[str, list[int]] = {}
+        self._failed = False
+        timeout_ms = int(settings.append_timeout_s * 1000)
+        self._client: Any = KafkaProducer(
+            acks="all", enable_idempotence=True, batch_size=_PRODUCER_BATCH_BYTES, max_request_size=MAX_RECORD_BYTES,
+            max_block_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), delivery_timeout_ms=timeout_ms,
+            request_timeout_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), allow_auto_create_topics=False,
+            metrics_enabled=False, **client_options(settings),
+        )  # fmt: skip
+
+    def append(self, batches: Sequence[Batch], deadline: float) -> None:
+        """Send, and wait until every one is acknowledged. Raises KafkaError."""
+        futures: list[Any] = []
+        for batch in batches:
+            futures += self._send(batch)
+        for future in futures:
+            future.get(timeout=max(0.0, deadline - self._clock.monotonic()))
+
+    def _send(self, batch: Batch) -> list[Any]:
+        header = batch.header
+        topic = self._names.topic(topic_of(header))
+        known = self._partitions.get(topic) or self._see_to(topic)
+        record = {"value": batch.body, "key": header.instance.encode(), "headers": [(HEADER, header.encode())]}
+        if header.canary:  # it probes the way that beats take: all of them, where somebody made more than one
+            return [self._client.send(topic, partition=partition, **record) for partition in known]
+        return [self._client.send(topic, **record)]
+
+    def _see_to(self, topic: str) -> list[int]:
+        with self._lock:
+            if self._failed:
+                raise Unavailable(f"Kafka at {self._settings.bootstrap} can't be reached", retry_after_s=_REFUSE_S)
+            if topic not in self._partitions:
+                try:
+                    make_topic(self._settings, topic)
+                    self._partitions[topic] = sorted(self._client.partitions_for(topic))
+                except Exception:
+                    self._failed = True  # the others that wait for this lock needn't find it out for themselves
+                    raise
+            return self._partitions[topic]
+
+    def close(self) -> None:
+        """Let go of it within a second, whatever state the brokers are in."""
+        from kafka.errors import KafkaError
+
+        self._failed = True
+        try:
+            self._client.close(timeout=1)
+        except KafkaError:  # it could not flush; then it doesn't stop its thread either
+            self._client._sender.force_close()
+            self._client._closed = True
+
+    def abandon(self) -> None:
+        """In a forked child: leave it alone. Closing it would take the parent's sockets off the parent's selector."""
+        self._client._closed = True
+        _INHERITED.append(self._client)
+
+
+_INHERITED: list[Any] = []
+"""Producers of the parent process, kept so that no finalizer of theirs runs in the child."""
+
+
+class _Room:
+    """How many bytes may be under way at once. One append larger than all of it goes through alone."""
+
+    def __init__(self, size: int, clock: Clock) -> None:
+        self._size, self._clock = size, clock
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int, deadline: float) -> Iterator[None]:
+        """Hold `size` bytes of it. Raises JournalFull at `deadline`."""
+        with self._changed:
+            while self._used and self._used + size > self._size:
+                left_s = deadline - self._clock.monotonic()
+                if left_s <= 0 or not self._changed.wait(left_s):
+                    raise JournalFull(f"{self._used} bytes are on their way to Kafka already", retry_after_s=_REFUSE_S)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
+
+
+def _renew_in_child(journal: KafkaJournal) -> None:
+    known = weakref.ref(journal)
+
+    def renew() -> None:
+        found = known()
+        if found is not None:
+            found._after_fork()
+
+    os.register_at_fork(after_in_child=renew)
+
+
+def foreign_stream(cluster: str, tp: TopicPartition) -> str:
+    """The stream of the records in `tp` that bear no header of ours; a record's number in it is its offset + 1.
+
+    With the offset that is cluster, topic, partition and offset, so the identity survives any re-read. Numbers may be
+    missing: our own batches and Kafka's markers take offsets too. Such a stream can't be audited for holes.
+    """
+    place = f"{cluster}/{tp.topic}/{tp.partition}".encode()
+    return f"kafka{hashlib.sha256(place).hexdigest()[:24]}.{tp.topic.rpartition('.')[2]}"

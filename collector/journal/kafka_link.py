@@ -1,0 +1,129 @@
+"""How we speak to Kafka: client options, topic names, and topics made the way the journal needs them.
+
+The names of the port (`lastbeat.<region>.<dataset>`) are turned into the cluster's (`<prefix>.<region>.<dataset>`) and
+back here, and nowhere else. Nothing here keeps state.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from collector.ports import TopicPartition
+from collector.settings import KafkaSettings
+from shippers.batch import MAX_BODY_BYTES, MAX_HEADER_BYTES
+from shippers.errors import Misconfigured, Unavailable
+
+log = logging.getLogger("lastbeat.journal")
+
+HEADER = "lastbeat"
+MAX_RECORD_BYTES = MAX_BODY_BYTES + MAX_HEADER_BYTES + 64 * 1024
+REQUEST_TIMEOUT_MS = 3_000
+
+
+def need_crc32c() -> None:
+    """Refuse to run on the checksum that is written in Python: it is 17 times slower. Raises Misconfigured."""
+    try:
+        import crc32c
+        import kafka
+    except ImportError as error:
+        raise Misconfigured(f"the Kafka journal needs {error.name}: pip install 'lastbeat[kafka]'") from None
+    del crc32c, kafka
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """What every client is built with: the address, who we are, and no wait without an end."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in settings.bootstrap.split(",")],
+        "client_id": "lastbeat",
+        "security_protocol": settings.security,
+        "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
+        "reconnect_backoff_max_ms": 1_000,
+    }
+    if settings.ca_file:
+        options["ssl_cafile"] = str(settings.ca_file)
+    if settings.cert_file:
+        options |= {
+            "ssl_certfile": str(settings.cert_file),
+            "ssl_keyfile": str(settings.key_file or settings.cert_file),
+        }
+    if settings.security.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.mechanism,
+            "sasl_plain_username": settings.user,
+            "sasl_plain_password": settings.password.get_secret_value(),
+        }
+    return options
+
+
+@contextmanager
+def reachable(doing: str, settings: KafkaSettings) -> Iterator[None]:
+    """Turns kafka-python's errors into the one that our callers decide on."""
+    from kafka.errors import KafkaError
+
+    try:
+        yield
+    except (KafkaError, OSError) as error:
+        words = str(error).partition("\n")[0] or type(error).__name__
+        raise Unavailable(f"Kafka at {settings.bootstrap}: {doing}: {words}", retry_after_s=1.0) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The cluster's names for ours."""
+
+    prefix: str
+
+    def topic(self, ours: str) -> str:
+        """The cluster's name of a topic of the port."""
+        return f"{self.prefix}.{ours.partition('.')[2]}"
+
+    def group(self, ours: str) -> str:
+        """The cluster's name of a reader group."""
+        return f"{self.prefix}.{ours}"
+
+    def ours(self, topic: str, partition: int) -> TopicPartition:
+        """The port's name of one of the cluster's partitions."""
+        return TopicPartition(f"lastbeat.{topic[len(self.prefix) + 1 :]}", partition)
+
+    def pattern(self, datasets: Sequence[str]) -> str:
+        """What matches the topics of these datasets, of every region, and nothing else."""
+        return rf"^{re.escape(self.prefix)}\.[a-z0-9-]+\.({'|'.join(map(re.escape, datasets))})$"
+
+
+def make_topic(settings: KafkaSettings, topic: str) -> None:
+    """See to it that the topic is there, and that it stamps append times and takes our largest batch.
+
+    The number of partitions is set once, here: it decides which partition an instance's batches go to. A beat topic has
+    one, so that a canary always takes the way that every beat takes.
+    """
+    from kafka import KafkaAdminClient
+    from kafka.admin import ConfigResource, ConfigResourceType
+    from kafka.errors import TopicAlreadyExistsError
+
+    wanted = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_RECORD_BYTES)}
+    fresh = wanted | {"cleanup.policy": "delete", "retention.ms": str(int(settings.retention_s * 1000))}
+    partitions = 1 if topic.endswith(".heartbeat") else settings.partitions
+    layout = {"num_partitions": partitions, "replication_factor": settings.replication, "configs": fresh}
+    admin = KafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
+    try:
+        try:
+            admin.create_topics({topic: layout}, timeout_ms=REQUEST_TIMEOUT_MS, wait_for_metadata=True)
+            log.info(
+                "made topic %s with %d partitions, kept for %.0f h", topic, partitions, settings.retention_s / 3600
+            )
+            return
+        except TopicAlreadyExistsError:
+            pass
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(wanted))
+        found = admin.describe_configs([asked], config_filter="all")["topic"][topic]
+        wrong = {name: value for name, value in wanted.items() if found.get(name, {}).get("value") != value}
+        if wrong:
+            log.warning("topic %s: setting %s, which the journal relies on", topic, wrong)
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wrong)])
+    finally:
+        admin.close()

@@ -1,0 +1,174 @@
+"""Both servers of one data folder as one thing: up, down, reset, status. Idempotent, and safe to call from two places.
+
+`<data>/stack/<server>` holds a server's configuration, data and logs, its ports (kept across restarts while they are
+free) and which process it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from shippers.clock import Clock
+from shippers.errors import Unavailable
+
+from . import elastic, kafka
+from .fetch import fetch_elasticsearch, fetch_kafka, software_folder
+from .java import find_jdk
+from .server import Process, Runner, ServerFailed, end_of
+
+SERVERS = ("kafka", "elasticsearch")
+_READY_WITHIN_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One server as it is now. `address` is where it listens, '' before it ever ran."""
+
+    name: str
+    running: bool
+    serving: bool
+    address: str
+    pid: int | None
+    disk_bytes: int
+
+
+class Stack:
+    """The local Kafka and Elasticsearch of one data folder."""
+
+    def __init__(self, data: Path, clock: Clock, console: Console | None = None) -> None:
+        self._clock = clock
+        self._console = console or Console(quiet=True)
+        self._runner = Runner.choose()
+        self.home = _reachable(data.absolute() / "stack", self._runner)
+
+    @property
+    def kafka(self) -> str:
+        """Kafka's bootstrap address, host:port. Raises Unavailable before the first `up`."""
+        return f"127.0.0.1:{self._ports('kafka')[0]}"
+
+    @property
+    def elasticsearch(self) -> str:
+        """Elasticsearch's URL. Raises Unavailable before the first `up`."""
+        return f"http://127.0.0.1:{self._ports('elasticsearch')[0]}"
+
+    def process(self, name: str) -> Process | None:
+        """The process of a server, if it runs: what drills and fault tests kill and stop."""
+        return Process.load(self.home / name / "process.json")
+
+    def up(self, *names: str) -> None:
+        """Start what isn't up (both, unless named), and return when it serves.
+
+        Raises Misconfigured (no fitting JDK), Unavailable (can't fetch) or ServerFailed, with the end of the log.
+        """
+        with self._locked():
+            for name in names or SERVERS:
+                if self.process(name) is None:
+                    self._start(name)
+                self._wait_until_it_serves(name)
+
+    def down(self, *names: str) -> None:
+        """End them (both, unless named), keeping their data. Ends nothing that wasn't started here."""
+        with self._locked():
+            for name in names or SERVERS:
+                process = self.process(name)
+                if process and not process.end(self._clock):
+                    self._console.print(f"{name} did not end when asked and was killed")
+                (self.home / name / "process.json").unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """End both and delete all that they hold."""
+        self.down()
+        with self._locked():
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def status(self) -> list[Status]:
+        """How both are, without changing anything."""
+        found = []
+        for name in SERVERS:
+            process = self.process(name)
+            try:
+                port = self._ports(name)[0]
+            except Unavailable:
+                port = 0
+            serving = process is not None and _SERVES[name](port)
+            address = f"{_SCHEMES[name]}127.0.0.1:{port}" if port else ""
+            size = _size(self.home / name)
+            found.append(Status(name, process is not None, serving, address, process.pid if process else None, size))
+        return found
+
+    def _start(self, name: str) -> None:
+        home, software = self.home / name, software_folder()
+        home.mkdir(parents=True, exist_ok=True)
+        jdk = find_jdk(software, self._runner)
+        try:
+            first, second = self._ports(name)
+            kept: tuple[int, int] | None = (first, second)
+        except Unavailable:
+            kept = None
+        if name == "kafka":
+            files = fetch_kafka(software, self._console)
+            with self._console.status("starting Kafka …"):
+                process, ports = kafka.start(home, files, jdk, self._runner, kept)
+        else:
+            files = fetch_elasticsearch(software, self._console)
+            with self._console.status("starting Elasticsearch …"):
+                process, ports = elastic.start(home, files, jdk, self._runner, kept)
+        process.save(home / "process.json")
+        (home / "ports.json").write_text(json.dumps(ports))
+
+    def _wait_until_it_serves(self, name: str) -> None:
+        deadline, waited = self._clock.monotonic() + _READY_WITHIN_S, threading.Event()
+        log = self.home / name / "logs" / "server.log"
+        while not _SERVES[name](self._ports(name)[0]):
+            if self.process(name) is None:
+                raise ServerFailed(f"{name} ended while it started; the end of {log}:\n{end_of(log)}")
+            if self._clock.monotonic() > deadline:
+                raise ServerFailed(f"{name} does not serve after {_READY_WITHIN_S:.0f} s; {log}:\n{end_of(log)}")
+            self._clock.wait(waited, 0.1)
+
+    def _ports(self, name: str) -> list[int]:
+        try:
+            return [int(port) for port in json.loads((self.home / name / "ports.json").read_text())]
+        except (OSError, ValueError):
+            raise Unavailable(f"the local {name} was never started: lastbeat stack up") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+_SCHEMES = {"kafka": "", "elasticsearch": "http://"}
+_SERVES = {"kafka": kafka.serves, "elasticsearch": elastic.serves}
+
+
+def _reachable(home: Path, runner: Runner) -> Path:
+    """`home`, or where the servers' user can get at it: as root, below /root or a private folder, nobody else can."""
+    if runner.uid is None or all(_passable(folder) for folder in home.parents):
+        return home
+    return Path("/var/lib/lastbeat") / f"stack-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
+
+
+def _passable(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_IXOTH)
+    except FileNotFoundError:
+        return True  # we'll make it
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0

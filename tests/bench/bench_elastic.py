@@ -1,0 +1,157 @@
+"""Feeding Elasticsearch: our sink beside the very same bulk bodies sent straight, and the CPU it takes."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+
+from collector.elastic.bulk import splice
+from collector.elastic.client import NDJSON, Answer, ElasticClient
+from collector.elastic.outcomes import FILTER
+from collector.elastic.sink import ElasticSink
+from collector.elastic.store import ElasticStore
+from collector.ports import Page, Record, TopicPartition, Where
+from collector.settings import ElasticSettings
+from shippers.batch import Batch, Header, seal
+from shippers.clock import SystemClock
+from tests.bench.report import Report
+from tests.servers import elastic_settings, remove
+
+CLOCK = SystemClock()
+EVENTS = int(os.environ.get("LASTBEAT_BENCH_EVENTS", "200000"))
+WRITE_BYTES = 32 * 1024**2
+TP = TopicPartition("lastbeat.cn-east.business", 0)
+
+
+class InstantClient(ElasticClient):
+    """An Elasticsearch that takes everything in no time: what is left is our own CPU, without the socket's."""
+
+    def send(self, method: str, path: str, body: bytes | None = None, media: str = NDJSON) -> Answer:
+        if "_bulk" not in path or body is None:
+            return Answer(404 if "skewed" in path else 200, b"{}")
+        items = b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2))
+        return Answer(200, b'{"errors":false,"items":[' + items + b"]}")
+
+
+def run(report: Report) -> None:
+    settings = elastic_settings(refresh_s=5.0)
+    try:
+        _feed(report, settings)
+        _ask(report, settings)
+    finally:
+        remove(settings)
+
+
+def _feed(report: Report, settings: ElasticSettings) -> None:
+    for size, limit in ((200, 2.0), (20, 3.5)):
+        records = [_record(n, batch) for n, batch in enumerate(_batches(f"own{size:05d}", size))]
+        sink = ElasticSink(settings, CLOCK, client=InstantClient(settings))
+        cpu_s, _ = _written(sink, records)
+        report.add(f"sink alone, batches of {size}: CPU a million", cpu_s / EVENTS * 1e6, "s", beside="no server")
+        sink.close()
+        sink = ElasticSink(settings, CLOCK)
+        sink.write([_record(0, next(iter(_batches("warmup00", 1, 1))))])
+        cpu_s, took_s = _written(sink, records)
+        beside = "rsyslog, read while designing, with its Kafka side: 9.2"
+        report.add(f"sink, batches of {size}: CPU a million", cpu_s / EVENTS * 1e6, "s", at_most=limit, beside=beside)
+        sink.close()
+        straight_s = _straight(settings, list(_batches(f"raw{size:05d}", size)))
+        share = straight_s / took_s
+        beside = f"{EVENTS / took_s:,.0f}/s beside {EVENTS / straight_s:,.0f}/s straight"
+        report.add(f"sink, batches of {size}: share of straight feeding", share, "", at_least=0.95, beside=beside)
+
+
+def _ask(report: Report, settings: ElasticSettings) -> None:
+    client = ElasticClient(settings)
+    client.ask("POST", f"/{settings.prefix}-*/_refresh")
+    client.ask("POST", f"/{settings.prefix}-business-*/_forcemerge?max_num_segments=1")
+    store = ElasticStore(settings, CLOCK)
+    midnight = CLOCK.time() // 86_400 * 86_400
+    day = Where(midnight, midnight + 86_400)
+    count = sum(store.volume(day, 86_400).series[""])
+    report.add("events to ask about", count, "events")
+    for what, limit, ask in (
+        ("24 h volume by service, 5 min", 1.0, lambda: store.volume(day, 300, "service")),
+        ("24 h latency heat map, 12 min", 1.5, lambda: store.latency(day, 720)),
+        ("24 h latency by service, 1 h", 1.5, lambda: store.latency(day, 3_600, "service")),
+        ("search by order id", 0.5, lambda: store.search(Where(day.start, day.end, ids=("A777",)), Page(50))),
+        ("search by a word", 1.0, lambda: store.search(Where(day.start, day.end, text="a777"), Page(50))),
+    ):
+        ask()
+        started = time.perf_counter()
+        ask()
+        report.add(what, time.perf_counter() - started, "s", at_most=limit, beside="limit is for 20 M events")
+    store.close()
+    client.close()
+
+
+def _written(sink: ElasticSink, records: Sequence[Record]) -> tuple[float, float]:
+    """CPU and wall seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        part.append(record)
+        size += len(record.body)
+        if size >= WRITE_BYTES:
+            assert not any(outcome.retry for outcome in sink.write(part))
+            part, size = [], 0
+    if part:
+        assert not any(outcome.retry for outcome in sink.write(part))
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
+    """The same bulk bodies, built before the clock starts, with as many requests under way."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    client = ElasticClient(settings)
+    bodies, parts, size = [], [], 0
+    for batch in batches:
+        parts.append(splice(batch.header.stream, batch.header.first, batch.body.split(b"\n")[:-1]))
+        size += len(batch.body)
+        if size >= settings.request_bytes:
+            bodies.append(b"".join(parts))
+            parts, size = [], 0
+    bodies.append(b"".join(parts))
+    index = f"{settings.prefix}-business-cn-east-{batches[0].header.day.replace('-', '.')}"
+    started = time.perf_counter()
+    with ThreadPoolExecutor(settings.in_flight) as pool:
+        answers = list(pool.map(lambda body: client.send("POST", f"/{index}/_bulk?{FILTER}", body, NDJSON), bodies))
+    took_s = time.perf_counter() - started
+    assert all(answer.status == 200 for answer in answers)
+    client.close()
+    return took_s
+
+
+def _record(offset: int, batch: Batch) -> Record:
+    return Record(TP, offset, offset + 1, 0.0, batch.header.encode(), batch.body)
+
+
+def _batches(boot: str, size: int, events: int = EVENTS) -> list[Batch]:
+    """450-byte events of one day, spread over its 24 hours."""
+    random_ = random.Random(boot)
+    day = time.strftime("%Y-%m-%d", time.gmtime(CLOCK.time()))
+    found = []
+    for first in range(1, events + 1, size):
+        header = Header(f"{boot}.business", first, 0, "cn-east", "business", day, "payment", "pay-01", 0)
+        numbers = range(first, min(first + size, events + 1))
+        found.append(seal(header, [_line(boot, number, day, events, random_) for number in numbers]))
+    return found
+
+
+def _line(boot: str, number: int, day: str, events: int, random_: random.Random) -> bytes:
+    second = number * 86_399 // events
+    at = f"{day}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{random_.randrange(10**6):06d}Z"
+    service = random_.choice(("shop", "order", "payment", "risk", "ledger"))
+    duration = int(random_.lognormvariate(17, 0.8))
+    return (
+        f'{{"@timestamp":"{at}","message":"paid order A{number}","log":{{"level":"INFO","logger":"pay"}},'
+        f'"service":{{"name":"{service}","version":"1.4.2","environment":"prod","node":{{"name":"{service}-01"}}}},'
+        f'"cloud":{{"region":"cn-east","availability_zone":"cn-east-a"}},"host":{{"name":"h1"}},'
+        f'"process":{{"pid":4711}},"trace":{{"id":"{random_.getrandbits(64):016x}"}},'
+        f'"labels":{{"order_id":"A{number}"}},"measures":{{"amount":12.5}},"event":{{"dataset":"business",'
+        f'"action":"pay","outcome":"success","duration":{duration},"stream":"{boot}.business","sequence":{number}}}}}'
+    ).encode()

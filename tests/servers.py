@@ -1,0 +1,89 @@
+"""The real servers for every test that needs one: started at most once a run, as `lastbeat stack up` starts them.
+
+LASTBEAT_TEST_ELASTICSEARCH names one that runs already, which saves the start while one works on a test. Each test
+has a prefix of its own. Where no server can run, tests are skipped with the reason; under CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import uuid
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from collector.elastic.client import ElasticClient, quoted
+from collector.elastic.template import templates
+from collector.settings import ElasticSettings
+from compose.stack import Stack
+from shippers.clock import SystemClock
+from shippers.errors import LastbeatError
+
+
+@cache
+def shared_stack() -> Stack:
+    """An empty stack, deleted when the run ends; nothing of it runs before it is asked for."""
+    data = Path(tempfile.mkdtemp(prefix="lastbeat-stack-"))
+    data.chmod(0o755)  # the servers run as another user when we are root
+    stack = Stack(data, SystemClock())
+
+    def end() -> None:
+        stack.reset()
+        shutil.rmtree(stack.home, ignore_errors=True)
+        shutil.rmtree(data, ignore_errors=True)
+
+    atexit.register(end)
+    return stack
+
+
+def elasticsearch_url() -> str:
+    """Where Elasticsearch is; up, whatever the test before did to it."""
+    running = os.environ.get("LASTBEAT_TEST_ELASTICSEARCH")
+    if running:
+        return running
+    stack = shared_stack()
+    try:
+        stack.up("elasticsearch")
+    except LastbeatError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"the real Elasticsearch can't run here: {error}")
+    return stack.elasticsearch
+
+
+def elastic_settings(**changes: object) -> ElasticSettings:
+    """Settings with a prefix of their own. What they lead to is removed by `remove`."""
+    fields = {"urls": (elasticsearch_url(),), "prefix": f"t{uuid.uuid4().hex[:10]}", "patience_s": 1.0}
+    return ElasticSettings.model_validate(fields | changes)
+
+
+@cache
+def shared_elastic_settings() -> ElasticSettings:
+    """One prefix for many small tests, each of which ends with `remove_indices`: templates are made only once."""
+    settings = elastic_settings(refresh_s=3_600)
+    if os.environ.get("LASTBEAT_TEST_ELASTICSEARCH"):
+        atexit.register(remove, settings)
+    return settings
+
+
+def remove_indices(settings: ElasticSettings) -> None:
+    """Delete every index of these settings' prefix."""
+    client = ElasticClient(settings)
+    path = f"/{settings.prefix}-*/_settings/index.uuid?expand_wildcards=all&filter_path=*.settings.index.uuid"
+    found = [quoted(index) for index in client.ask("GET", path)]
+    if found:
+        client.ask("DELETE", f"/{','.join(found)}", allow=(404,))
+    client.close()
+
+
+def remove(settings: ElasticSettings) -> None:
+    """Delete every index and template of these settings' prefix."""
+    remove_indices(settings)
+    client = ElasticClient(settings)
+    for name in templates(settings):
+        client.ask("DELETE", f"/_index_template/{quoted(name)}", allow=(404,))
+    client.close()

@@ -1,0 +1,252 @@
+"""Kafka killed, stopped and rebalanced under load: whatever was acknowledged is read, and no caller is held up."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from collector.journal.kafka import KafkaJournal
+from collector.ports import Reader, Record
+from collector.settings import KafkaSettings
+from compose.stack import Stack
+from shippers.clock import SystemClock
+from shippers.errors import Unavailable
+from tests.stack.batches import batch, numbers, read_count
+
+CLOCK = SystemClock()
+
+
+@contextmanager
+def appending(journal: KafkaJournal, instances: int = 3, pause_s: float = 0.02) -> Iterator[list[tuple[str, int]]]:
+    """Keep appending from several threads, as gateways do: again whatever was not acknowledged. Yields what was."""
+    acknowledged: list[tuple[str, int]] = []
+    stop = threading.Event()
+
+    def run(instance: str, boot: str) -> None:
+        first = 1
+        while not stop.is_set():
+            try:
+                journal.append([batch(n, instance=instance, boot=boot) for n in range(first, first + 5)])
+            except Unavailable:
+                stop.wait(0.1)
+                continue
+            acknowledged.extend((instance, n) for n in range(first, first + 5))
+            first += 5
+            stop.wait(pause_s)
+
+    threads = [threading.Thread(target=run, args=(f"pay-{n}", f"abcdefg{n:02}")) for n in range(instances)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield acknowledged
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads), "an append was held up"
+
+
+def within(seconds: float, doing: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {doing}"
+        time.sleep(0.05)
+
+
+def answers(reader: Reader) -> bool:
+    try:
+        reader.poll(1000, 0.2)
+    except Unavailable:
+        return False
+    return True
+
+
+def seen(records: list[Record]) -> set[tuple[str, int]]:
+    return {
+        (record.header.split(b'"instance":"')[1].split(b'"')[0].decode(), numbers([record])[0]) for record in records
+    }
+
+
+def test_a_broker_that_was_never_there_costs_an_append_and_a_poll_little_time() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, not listening
+        settings = KafkaSettings(bootstrap=f"127.0.0.1:{nobody.getsockname()[1]}", append_timeout_s=3.0)
+        with closing(KafkaJournal(settings, CLOCK)) as journal, closing(journal.reader("lake", ["business"])) as reader:
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1"):
+                journal.append([batch(1)])
+            assert time.monotonic() - began < 5
+            began = time.monotonic()
+            with pytest.raises(Unavailable) as refused:  # the next one doesn't even try
+                journal.append([batch(1)])
+            assert time.monotonic() - began < 0.1
+            assert refused.value.retry_after_s
+            with pytest.raises(Unavailable):
+                reader.poll(1000, 0.1)
+
+
+def test_a_broker_killed_and_started_again_loses_nothing_that_was_acknowledged(
+    journal: KafkaJournal, stack: Stack
+) -> None:
+    with closing(journal.reader("lake", ["business"])) as reader:
+        read: list[Record] = []
+        troubles = 0
+
+        def poll() -> None:
+            nonlocal troubles
+            try:
+                read.extend(reader.poll(8 * 1024 * 1024, 0.2))
+            except Unavailable:
+                troubles += 1
+
+        def until(seconds: float, condition: Callable[[], bool], doing: str) -> None:
+            deadline = time.monotonic() + seconds
+            while not condition():
+                poll()
+                assert time.monotonic() < deadline, doing
+
+        with appending(journal) as acknowledged:
+            until(20, lambda: len(read) > 100, "reading before the fault")
+            broker = stack.process("kafka")
+            assert broker
+            os.kill(broker.pid, signal.SIGKILL)
+            until(10, lambda: troubles > 0, "the reader says that the broker is away")
+            starter = threading.Thread(target=stack.up, args=("kafka",))
+            starter.start()
+            until(60, lambda: not starter.is_alive(), "the broker is back")
+            count = len(acknowledged)
+            until(30, lambda: len(acknowledged) > count + 50, "appending goes on")
+        until(30, lambda: seen(read) >= set(acknowledged), "all that was acknowledged is read")
+
+
+def test_a_broker_that_hangs_holds_nobody_up_and_all_goes_on_after_it(
+    journal: KafkaJournal, kafka_settings: KafkaSettings, stack: Stack
+) -> None:
+    journal.append([batch(1)])
+    broker = stack.process("kafka")
+    assert broker
+    with closing(journal.reader("lake", ["business"])) as reader:
+        read = read_count(reader, 1)
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                began = time.monotonic()
+                with pytest.raises(Unavailable):
+                    journal.append([batch(2)])
+                assert time.monotonic() - began < kafka_settings.append_timeout_s + 4
+            began = time.monotonic()
+            within(8, "the reader says that nobody answers", lambda: not answers(reader))
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                reader.commit({read[0].tp: 1})
+            assert time.monotonic() - began < 5
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+        def appended() -> bool:
+            with suppress(Unavailable):
+                journal.append([batch(3)])
+                return True
+            return False
+
+        within(20, "appending goes on", appended)
+        found: list[Record] = []
+
+        def both() -> bool:
+            with suppress(Unavailable):
+                found.extend(reader.poll(1000, 0.2))
+            return 3 in numbers(found)
+
+        within(30, "reading goes on", both)
+
+
+def test_what_is_under_way_is_bounded_in_bytes(kafka_settings: KafkaSettings, stack: Stack) -> None:
+    settings = kafka_settings.model_copy(update={"max_pending_bytes": 1024 * 1024})
+    large = batch(1, 10_000)
+    refused = 0
+    broker = stack.process("kafka")
+    assert broker
+    with closing(KafkaJournal(settings, CLOCK)) as journal:
+        journal.append([batch(1)])
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+
+            def append() -> None:
+                nonlocal refused
+                try:
+                    journal.append([large] * 4)
+                except Unavailable:
+                    refused += 1
+
+            threads = [threading.Thread(target=append) for _ in range(8)]
+            began = time.monotonic()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+            assert refused == 8
+            assert time.monotonic() - began < 12
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("rebalances", [6, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
+    journal: KafkaJournal, kafka_settings: KafkaSettings, tmp_path: Path, rebalances: int
+) -> None:
+    rng = random.Random(20)
+    members: list[subprocess.Popen[bytes]] = []
+    offsets = journal.reader("lake", ["business"])
+
+    def join() -> Path:
+        noted = tmp_path / f"member-{len(list(tmp_path.iterdir()))}"
+        noted.touch()
+        place = (kafka_settings.bootstrap, kafka_settings.prefix, str(noted))
+        members.append(subprocess.Popen([sys.executable, "-m", "tests.stack.indexer_process", *place]))
+        return noted
+
+    def settled() -> tuple[set[tuple[int, int]], set[tuple[str, int]]]:
+        lines = [line.split() for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+        whole = [line for line in lines if len(line) == 4]
+        return {(int(p), int(at)) for p, at, _, _ in whole}, {(instance, int(n)) for _, _, n, instance in whole}
+
+    def check() -> bool:
+        committed = offsets.committed()
+        places, _ = settled()
+        for tp, upto in committed.items():
+            missing = [at for at in range(upto) if (tp.partition, at) not in places]
+            assert not missing, f"{tp}: committed up to {upto}, not settled: {missing[:5]}"
+        return True
+
+    with appending(journal, instances=12, pause_s=0.2) as acknowledged, closing(offsets):
+        try:
+            first, second = join(), join()
+            within(60, "both read", lambda: all(noted.stat().st_size for noted in (first, second)))
+            for _ in range(rebalances // 2):  # each round is two: one leaves, one joins
+                left = members.pop(rng.randrange(len(members)))
+                left.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
+                left.wait(15)
+                newcomer, due = join(), time.monotonic() + 6
+                within(60, "the newcomer has its share", lambda: check() and newcomer.stat().st_size > 0)  # noqa: B023
+                within(10, "a pace of twenty a minute", lambda: check() and time.monotonic() > due)  # noqa: B023
+            count = len(acknowledged)
+            within(30, "appending goes on", lambda: len(acknowledged) > count)
+            final = set(acknowledged)
+            within(60, "all that was acknowledged is settled", lambda: settled()[1] >= final)
+            within(20, "it is committed too", lambda: check() and sum(offsets.committed().values()) >= len(final) / 2)
+        finally:
+            for member in members:
+                member.terminate()
+            for member in members:
+                assert member.wait(15) in (0, -signal.SIGTERM)  # the second: it had hardly started
