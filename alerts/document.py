@@ -19,12 +19,16 @@ def to_doc(row: Any) -> dict[str, Any]:
     return {name: _plain(getattr(row, name)) for name in names_of(type(row))}
 
 
+_AS_IT_IS = frozenset({str, int, float, bool, dict, type(None)})
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is tuple:
         return [_plain(item) for item in value]
-    if isinstance(value, StrEnum):
-        return value.value
-    return to_doc(value) if dataclasses.is_dataclass(value) else value
+    return value.value if isinstance(value, StrEnum) else to_doc(value)
 
 
 def known(kind: type[T], doc: Mapping[str, Any]) -> dict[str, Any]:

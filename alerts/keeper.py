@@ -1,7 +1,8 @@
 """The keeper: writes the fleet's rows and the watch's positions to State, and brings them back after a restart.
 
-Rows are written when they changed, in batches, and seldom enough to cost little; a turn of verdict is written at once.
-While State can't be reached nothing is lost: what changed stays marked, and the journal is read again after a restart.
+A turn of verdict is written at once. Everything else that changed is written in cycles, a portion a round, so that no
+round is long; a cycle ends with the positions as they stood when it began, since rows may be newer than those. While
+State can't be reached nothing is lost: what changed stays marked, and the journal is read again after a restart.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from .snapshot import clocks_doc, instance_doc, restore_clocks, restore_instance
 log = logging.getLogger("lastbeat.alerts.keeper")
 
 KEY = "watch"
-COST_SHARE = 20
-"""Writing may take a twentieth of the time."""
-URGENT_ROWS = 2_000
-FORGET_EVERY_S = 600.0
+COST_SHARE = 4
+"""After a portion that took t, the next one waits 4 t: writing takes a fifth of the time at most."""
+PORTION = 1_000
+"""Rows a portion. A service's row costs as much as ten of its instances are many."""
 
 
 class Keeper:
@@ -44,8 +45,10 @@ class Keeper:
         self._clock = clock
         self._flush_s = flush_s
         self._next_at = float("-inf")
+        self._pending: list[Instance | Service] = []
+        self._clocks: dict[str, Any] | None = None
         self._service_rows: dict[str, ServiceRow] = {}
-        self.flush_took_s = 0.0
+        self.portion_took_s = 0.0
         self.failures = 0
 
     # --- coming back ---
@@ -81,45 +84,75 @@ class Keeper:
 
     def step(self) -> None:
         """Write what is due."""
+        turned = self._roster.turned
+        if 0 < len(turned) <= PORTION:
+            self._write([*turned, *{each.service for each in turned}])
+        turned.clear()
         now = self._clock.monotonic()
-        if now < self._next_at:
-            if 0 < len(self._roster.turned) <= URGENT_ROWS:
-                self._write(self._roster.turned, with_clocks=False)
-            return
-        self._write(self._roster.changed, with_clocks=True)
-        self._book.sync()
-        self.flush_took_s = self._clock.monotonic() - now
-        self._next_at = now + max(self._flush_s, COST_SHARE * self.flush_took_s)
+        if now >= self._next_at:
+            self._go_on()
+            self.portion_took_s = self._clock.monotonic() - now
+            pause_s = COST_SHARE * self.portion_took_s
+            self._next_at = now + (pause_s if self._clocks is not None else max(self._flush_s, pause_s))
 
     def flush(self) -> None:
         """Write everything now: the watch is closing."""
-        self._write(self._roster.changed, with_clocks=True)
+        for _ in range(2):  # what a cycle under way has left, then a whole one
+            self._go_on()
+            while self._clocks is not None:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """One portion of a cycle; `_clocks` is None when the cycle is over, or had to be given up."""
+        if self._clocks is None:
+            self._begin()
+        portion, weight = [], 0
+        while self._pending and weight < PORTION:
+            row = self._pending.pop()
+            weight += 1 if isinstance(row, Instance) else 1 + len(row.instances) // 10
+            portion.append(row)
+        if not self._write(portion):
+            self._give_up(portion)
+        elif not self._pending:
+            self._end()
+
+    def _begin(self) -> None:
+        changed = list(self._roster.changed)
+        self._roster.changed.clear()
+        self._pending = [*{each.service for each in changed} | self._with_incidents(), *changed]
+        self._clocks = clocks_doc(self._roster)
+
+    def _end(self) -> None:
+        assert self._clocks is not None
+        try:
+            self._state.put_many(Table.SNAPSHOTS, {KEY: self._clocks})
+        except Unavailable as error:
+            self._fail(error)
+        self._clocks = None
         self._book.sync()
 
-    def _write(self, instances: Iterable[Instance], *, with_clocks: bool) -> None:
-        chosen = list(instances)
-        services = {each.service for each in chosen}
-        if with_clocks:
-            services |= self._with_incidents()
+    def _give_up(self, portion: Iterable[Instance | Service]) -> None:
+        self._roster.changed.update(each for each in (*portion, *self._pending) if isinstance(each, Instance))
+        self._pending, self._clocks = [], None
+
+    def _write(self, rows: Iterable[Instance | Service]) -> bool:
+        """Write these rows, and what can be seen; whether State took them."""
         docs = {row.key: to_doc(row) for row in view.sights(self._roster.paths.values())}
-        for service in services:
-            docs[service.key] = to_doc(self._service_row(service))
-        for instance in chosen:
-            row = view.instance_row(instance)
-            if row is not None:
-                docs[instance.key] = {**to_doc(row), "watch": instance_doc(instance)}
-        clocks: dict[str, Any] = clocks_doc(self._roster)
+        for each in rows:
+            if isinstance(each, Service):
+                docs[each.key] = to_doc(self._service_row(each))
+            elif (row := view.instance_row(each)) is not None:
+                docs[each.key] = {**to_doc(row), "watch": instance_doc(each)}
         try:
             self._state.put_many(Table.FLEET, docs)
-            if with_clocks:
-                self._state.put_many(Table.SNAPSHOTS, {KEY: clocks})
         except Unavailable as error:
-            self.failures += 1
-            log.warning("the fleet's rows can't be written now, they will be later: %s", error)
-            self._next_at = self._clock.monotonic() + self._flush_s
-            return
-        self._roster.changed.difference_update(chosen)
-        self._roster.turned.difference_update(chosen)
+            self._fail(error)
+            return False
+        return True
+
+    def _fail(self, error: Unavailable) -> None:
+        self.failures += 1
+        log.warning("the fleet's rows can't be written now, they will be later: %s", error)
 
     def _with_incidents(self) -> set[Service]:
         found = (self._roster.services.get(f"{each.region}/{each.service}") for each in self._book.opens())

@@ -147,7 +147,7 @@ class Watch:
             "instances": len(self.roster.instances),
             "open_incidents": len(self.book.opens()),
             "held_processes": self._judge.held,
-            "flush_seconds": self._keeper.flush_took_s,
+            "portion_seconds": self._keeper.portion_took_s,
         }
 
     # --- inside ---
