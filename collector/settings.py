@@ -87,7 +87,7 @@ class LakeSettings(Section):
 
 
 class IndexSettings(Section):
-    """[elastic.indices."<dataset>"] or "<dataset>/<region>": how such an index is built; None leaves it to the wider one."""
+    """[elastic.indices."<dataset>"] or "<dataset>/<region>": how such an index is built; None: as the wider one says."""
 
     shards: int | None = Field(None, ge=1, le=1024)
     replicas: int | None = Field(None, ge=0, le=10)
@@ -115,7 +115,7 @@ class ElasticSettings(Section):
     hot_days: int = Field(14, ge=1)
     """Days are deleted once older than this (and archived, where there is an archive)."""
     archive: bool = True
-    """The role `archiver` keeps every event in the lake too; a day is deleted only once the lake is proven to hold it."""
+    """The role `archiver` keeps every event in the lake too; no day is deleted before the lake is proven to hold it."""
     in_flight: int = Field(3, ge=1, le=32)
     """Bulk requests under way at once, at most."""
     request_bytes: int = Field(4 * 1024**2, ge=64 * 1024, le=64 * 1024**2)
