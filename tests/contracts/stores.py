@@ -19,12 +19,13 @@ from typing import Any
 from collector.elastic.client import ElasticClient
 from collector.elastic.sink import ElasticSink
 from collector.elastic.store import ElasticStore
+from collector.journal.local import LocalJournal
 from collector.journal.memory import MemoryJournal
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
 from collector.memory import MemoryStore
-from collector.ports import Event, Record, Store, TopicPartition, topic_of
-from collector.settings import LakeSettings
+from collector.ports import Event, Journal, Record, Store, TopicPartition, topic_of
+from collector.settings import JournalSettings, LakeSettings
 from shippers.batch import DATASETS, Batch, Header, seal
 from shippers.clock import FakeClock
 from tests.servers import remove_indices, shared_elastic_settings
@@ -47,12 +48,18 @@ def memory(folder: Path) -> Iterator[tuple[Store, Add]]:
 
 
 @contextlib.contextmanager
-def lake(folder: Path, *, settle: Callable[[int], bool]) -> Iterator[tuple[Store, Add]]:
-    """The lake behind a journal; `settle` says after which additions the indexer moves on."""
+def lake(folder: Path, *, settle: Callable[[int], bool], local: bool = False) -> Iterator[tuple[Store, Add]]:
+    """The lake behind a journal; `settle` says after which additions the indexer moves on. With `local`, the journal
+    is on the disk, and the store reads it as another process would."""
     clock = FakeClock(1_763_733_600.0)
-    journal = MemoryJournal(clock)
+    journal: Journal
+    if local:
+        journal = LocalJournal(folder / "journal", JournalSettings(), clock, writable=True)
+        read_only: Journal = LocalJournal(folder / "journal", JournalSettings(), clock, writable=False)
+    else:
+        journal = read_only = MemoryJournal(clock)
     sink = LakeSink(folder / "lake", LakeSettings(), clock)
-    store = LakeStore(folder / "lake", journal, LakeSettings(), clock)
+    store = LakeStore(folder / "lake", read_only, LakeSettings(), clock)
     indexer = journal.reader("lake", DATASETS)
     additions = itertools.count()
 
@@ -65,6 +72,7 @@ def lake(folder: Path, *, settle: Callable[[int], bool]) -> Iterator[tuple[Store
     yield store, add
     store.close()
     sink.close()
+    read_only.close()
     journal.close()
 
 
@@ -95,7 +103,7 @@ STORES: dict[str, Maker] = {
     "memory": memory,
     "lake": functools.partial(lake, settle=lambda _: True),
     "journal's tail": functools.partial(lake, settle=lambda _: False),
-    "lake and tail": functools.partial(lake, settle=lambda addition: addition % 3 == 0),
+    "lake and tail": functools.partial(lake, settle=lambda addition: addition % 3 == 0, local=True),
 }
 
 
