@@ -6,6 +6,7 @@ The gateway and the boards are web servers and have their own; this one is for r
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shippers.errors import Misconfigured
+log = logging.getLogger("lastbeat.health")
 
 READY = ("ok", "behind")
 """The states in which a role does its work."""
@@ -44,7 +45,7 @@ def served(
 ) -> Iterator[int]:
     """Answer for `role` while the block runs; gives the port. `health()` holds a `status` and what it rests on.
 
-    Raises Misconfigured if the port can't be had.
+    Without the port, the role does its work all the same, gives 0 and says so: a probe is not worth a watch.
     """
     registry = CollectorRegistry()
     registry.register(_Figures(role, figures))
@@ -76,7 +77,9 @@ def served(
     try:
         server = ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
-        raise Misconfigured(f"{role}: {host}:{port} can't be opened for /health: {error.strerror}") from None
+        log.error("%s answers no /health: %s:%d can't be opened: %s", role, host, port, error.strerror)
+        yield 0
+        return
     thread = threading.Thread(target=server.serve_forever, name=f"lastbeat-{role}-health", daemon=True)
     thread.start()
     try:

@@ -27,8 +27,9 @@ CHROMIUM_FLAGS = [
 START_S = 90.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One chromium for a file's tests, and not longer: Playwright's event loop runs in this thread as long as it does."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         if os.environ.get("CI") == "true":

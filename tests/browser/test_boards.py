@@ -113,11 +113,13 @@ def test_on_a_phone_figures_stand_two_in_a_row_and_charts_below_the_table(browse
 def test_figures_move_by_themselves_and_nothing_is_drawn_anew(desk: Viewer) -> None:
     desk.open("?range=15+m")
     expect(desk.page.locator(".stVegaLiteChart svg").first).to_be_visible(timeout=SETTLE_MS)
-    desk.page.wait_for_timeout(1_500)
+    said = desk.page.get_by_text("as of").first
+    for _ in range(2):  # all that a page has is there once it has refreshed
+        first = said.inner_text()
+        expect(said).not_to_have_text(first, timeout=SETTLE_MS)
     marked = ".stVegaLiteChart svg, .stVegaLiteChart canvas, [data-testid=stDataFrame] canvas, [data-testid=stMetric]"
     tag = f"() => document.querySelectorAll('{marked}').forEach(each => each.dataset.mine = 'yes')"
     desk.page.evaluate(tag)
-    said = desk.page.get_by_text("as of").first
     first = said.inner_text()
     for _ in range(3):
         expect(said).not_to_have_text(first, timeout=SETTLE_MS)

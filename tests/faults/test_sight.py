@@ -26,12 +26,13 @@ from alerts.fleet import read_fleet
 from alerts.incidents import Incident, read_incidents
 from alerts.state.sqlite import SqliteState
 from collector.settings import GatewaySettings
-from compose.settings import Settings
+from compose.settings import HealthSettings, Settings
 from compose.supervisor import Supervisor
 from dashboards.settings import BoardSettings
 from shippers.clock import SystemClock
 
 FAULT_S = 90.0
+ANY_PORT = HealthSettings(indexer=0, watch=0, archiver=0)
 INTERVAL_S, GRACE_S = 2.0, 3.0
 SERVICES = ("shop", "order", "payment", "channel")
 SERVICE = f"""
@@ -141,7 +142,9 @@ class World:
 
 @contextlib.contextmanager
 def world(data: Path) -> Iterator[tuple[World, Proxy]]:
-    settings = Settings(data=data, gateway=GatewaySettings(port=0, regions=("cn-east",)), boards=BoardSettings(port=0))
+    settings = Settings(
+        data=data, gateway=GatewaySettings(port=0, regions=("cn-east",)), boards=BoardSettings(port=0), health=ANY_PORT
+    )
     environment = {"LASTBEAT_GATEWAY__REGIONS": '["cn-east"]'}
     supervisor = Supervisor(settings, SystemClock(), roles=("gateway", "watch"), environment=environment)
     with supervisor:

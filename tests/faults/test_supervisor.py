@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from collector.settings import GatewaySettings
-from compose.settings import Settings
+from compose.settings import HealthSettings, Settings
 from compose.supervisor import StartFailed, Supervisor
 from dashboards.settings import BoardSettings
 from shippers.clock import SystemClock
@@ -35,7 +35,8 @@ time.sleep(60)
 
 
 def settings(data: Path) -> Settings:
-    return Settings(data=data, gateway=GatewaySettings(port=0), boards=BoardSettings(port=0))
+    free = HealthSettings(indexer=0, watch=0, archiver=0)
+    return Settings(data=data, gateway=GatewaySettings(port=0), boards=BoardSettings(port=0), health=free)
 
 
 def eventually(good: Callable[[], bool], within_s: float = 20) -> bool:
