@@ -87,7 +87,7 @@ class LakeSettings(Section):
 
 
 class IndexSettings(Section):
-    """[elastic.indices."<dataset>"] or "<dataset>/<region>": how such an index is built; None: as the wider one says."""
+    """[elastic.indices."<dataset>"] or "<dataset>/<region>": how one is built; None: as the wider one says."""
 
     shards: int | None = Field(None, ge=1, le=1024)
     replicas: int | None = Field(None, ge=0, le=10)

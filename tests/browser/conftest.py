@@ -29,7 +29,7 @@ START_S = 90.0
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One chromium for a file's tests, and not longer: Playwright's event loop runs in this thread as long as it does."""
+    """One chromium for a file's tests and no longer: as long as it runs, so does an event loop in this thread."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         if os.environ.get("CI") == "true":
