@@ -426,16 +426,52 @@ def test_a_cut_that_only_the_most_frequent_could_notice_yet_accuses_nobody(tmp_p
     assert world.told() == ["unreachable cn-east: firing"]
 
 
-def test_a_cut_shorter_than_an_outage_accuses_nobody_right_after_it(tmp_path: Path) -> None:
+def test_a_cut_too_short_for_an_outage_accuses_nobody_right_after_it(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.start(*SERVICES, grace_s=15.0)
+    world.start("a", "b", "c", "d", grace_s=25.0)
+    world.run(5.5)
+    world.start("impatient", grace_s=15.0)
     world.run(60)
-    cut = dict(world.beating)
-    world.beating = {}
-    world.run(21)
-    world.beating = cut
+    world.cut = {*world.beating}
+    world.run(24)
+    world.cut = set()  # four are heard at once, the impatient one only after its deadline
+    world.run(60)
+    assert world.told() == []
+
+
+def test_one_that_fell_silent_last_has_time_after_an_outage_that_it_was_no_part_of(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.start("a", "b", "c", "d", grace_s=10.0)
+    world.run(9.5)
+    world.start("last", grace_s=10.0)
+    world.run(60)
+    world.cut = {"a", "b", "c", "d", "last"}
+    world.run(20.25)
+    assert "4 services unreachable" in world.open()[0].summary
+    world.cut = set()
     world.run(60)
     assert not world.incidents("down")
+
+
+def test_nobody_is_judged_while_a_gateway_of_his_ingress_is_not_seen(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.gateways["gw-2"] = {}
+    world.start("quick", interval_s=1.0, grace_s=2.0)
+    world.start("slow-1", "slow-2", "slow-3", via="gw-2")
+    world.run(63.5)
+    world.kill("quick")
+    world.run(5.5)
+    assert world.watch.metrics()["held_processes"] == 1
+    del world.gateways["gw-2"]
+    world.cut = {"slow-1", "slow-2", "slow-3"}
+    world.run(4)
+    world.cut = set()
+    world.say("slow-1", via="gw-1")
+    world.run(2)
+    assert not world.incidents("down")
+    world.gateways["gw-2"] = {}
+    world.run(20)
+    assert [each.service for each in world.open("down")] == ["quick"]
 
 
 # --- refusals ---

@@ -143,6 +143,7 @@ class World:
         self.gateways: dict[str, dict[str, Any]] = {"gw-1": {}}
         self.beating: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
+        self.cut: set[str] = set()
         self._numbers: dict[str, int] = defaultdict(int)
         self._beat_at: dict[str, float] = {}
         self.restart()
@@ -180,17 +181,17 @@ class World:
         for service, what in self.beating.items():
             interval_s = what.get("interval_s", 10.0)
             if self.clock.monotonic() >= self._beat_at[service]:
-                self._beat_at[service] += interval_s * (
-                    1 + (self.clock.monotonic() - self._beat_at[service]) // interval_s
-                )
+                late_s = self.clock.monotonic() - self._beat_at[service]
+                self._beat_at[service] += interval_s * (1 + late_s // interval_s)
                 self.say(service)
 
     def say(self, service: str, **more: Any) -> None:
-        """One beat of a beating service, now."""
+        """One beat of a beating service, now; lost on the way if the service is cut off."""
         what = {**self.beating[service], **more}
         key = service + what.get("boot", "")
         self._numbers[key] += 1
-        self.journal.append(beat(service, self._numbers[key], **what))
+        if service not in self.cut:
+            self.journal.append(beat(service, self._numbers[key], **what))
 
     def step(self) -> None:
         self.watch.step()
