@@ -73,6 +73,8 @@ class Keeper:
         for row in rows:
             if row.key.count("/") == 2 and "watch" in row.doc:
                 shown = instance_row(row.doc)
+                if self._roster.is_forgotten(shown.verdict, shown.last_notify_time):
+                    continue
                 service = services.get(f"{shown.region}/{shown.service}")
                 first_at = service.first_seen_at if service is not None else None
                 restore_instance(self._roster, shown, row.doc["watch"], first_at)

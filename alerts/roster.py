@@ -250,6 +250,29 @@ class Roster:
                 del instance.processes[old.boot]
         return len(instance.processes) < MAX_PROCESSES
 
+    def is_forgotten(self, verdict: Verdict, last: float) -> bool:
+        """Whether an instance that ended, in order or long replaced, is too long gone to be kept in memory."""
+        return verdict is Verdict.STOPPED and self.now() - last > self._settings.forget_after_s
+
+    def forget(self) -> None:
+        """Let go of instances that ended long ago; a dead one counts as ended while its service does well without it.
+        Their rows in State stay."""
+        for names, instance in list(self.instances.items()):
+            service = instance.service
+            if self.is_forgotten(instance.verdict, instance.last):
+                del self.instances[names], service.instances[instance.name]
+                service.recount(instance.verdict, None)
+                self.changed.discard(instance)
+                self.turned.discard(instance)
+            elif instance.verdict is Verdict.DOWN and self.is_forgotten(Verdict.STOPPED, instance.last):
+                self._miss_no_more(instance)
+
+    def _miss_no_more(self, instance: Instance) -> None:
+        if instance.service.live >= instance.service.minimum:
+            instance.why = "died, and was not missed"
+            for process in instance.processes.values():
+                self.turn(process, Verdict.STOPPED)
+
     # --- what follows from what ---
 
     def _policy(self, service: Service, beat: Beat) -> Policy:

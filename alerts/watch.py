@@ -37,6 +37,7 @@ POLL_BYTES = 4 * 1024 * 1024
 READ_BUDGET_S = 0.5
 """A round reads for this long at most; what is left is lag, and nobody is judged until it is read."""
 STALLED_S = 10.0
+FORGET_EVERY_S = 600.0
 
 
 class Watch:
@@ -61,6 +62,7 @@ class Watch:
         self.courier = Courier(self.book, build(settings.notifiers) if notifiers is None else notifiers, clock)
         self._refusals: Refusals | None = None
         self._stepped_at = clock.monotonic()
+        self._forget_at = clock.monotonic() + FORGET_EVERY_S
         self._journal_error = ""
         self.gaps = 0
         self.steps = 0
@@ -80,6 +82,9 @@ class Watch:
         self._refusals.step()
         self.book.tend()
         self._keeper.step()
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_S
+            self.roster.forget()
         self.steps += 1
 
     def deliver(self) -> None:
@@ -134,7 +139,7 @@ class Watch:
     def metrics(self) -> dict[str, float]:
         """Counters and gauges by name, for /metrics. From any thread."""
         return {
-            **{f"{name}_total": float(number) for name, number in self.roster.counters.copy().items()},
+            **{f"{name}_total": float(number) for name, number in dict(self.roster.counters).items()},
             "steps_total": self.steps,
             "failed_steps_total": self.failed_steps,
             "gaps_total": self.gaps,

@@ -19,7 +19,7 @@ from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 
-HEADER = Header("x", 1, 1, "r", "heartbeat", "2026-11-21", "s", "i", 0)
+SERVICES = ("shop", "order", "payment", "ship", "stock", "mail")
 
 
 class RawJournal:
@@ -192,6 +192,15 @@ class World:
         self._numbers[key] += 1
         if service not in self.cut:
             self.journal.append(beat(service, self._numbers[key], **what))
+
+    def run_instances(self, seconds: int, *names: str) -> None:
+        """Let time pass in which these instances of the service `web` beat each ten seconds."""
+        for _ in range(seconds // 10):
+            for name in names:
+                self._numbers["web"] += 1
+                boot = f"{name.replace('-', '')}0000000"
+                self.journal.append(beat("web", self._numbers["web"], instance=name, boot=boot))
+            self.run(10)
 
     def step(self) -> None:
         self.watch.step()
