@@ -54,7 +54,9 @@ def _process(doc: Mapping[str, Any]) -> list[str]:
 
 def _scope(doc: Mapping[str, Any]) -> str:
     silent = f"{doc['silent']} of {count(doc['live'], 'live service')} silent"
-    return f"in scope {doc['scope']}: {silent}, somebody there was heard {duration(doc['heard_s'])} before"
+    heard_s = doc["heard_s"]
+    heard = "nobody there was ever heard" if heard_s is None else f"somebody there was heard {duration(heard_s)} before"
+    return f"in scope {doc['scope']}: {silent}, {heard}"
 
 
 def _death(evidence: Mapping[str, Any]) -> list[str]:

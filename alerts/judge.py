@@ -17,6 +17,9 @@ from .scopes import Cause, Placement, Scope, ScopeFacts, Silence, place
 from .settings import AlertSettings
 from .staleness import MAX_EXTENSIONS, Verdict, deadline, evaluate
 
+HEARD_S = 5.0
+"""A scope in which somebody was heard so lately is no outage."""
+
 
 class Judge:
     """Turns processes LATE, DOWN, REFUSED and UNREACHABLE; opens, amends and resolves the incidents of services."""
@@ -132,9 +135,12 @@ class Judge:
     def _open_outage(self, process: Process, placement: Placement, facts: list[ScopeFacts]) -> None:
         scope = process.scopes[placement.index]
         pulses = {tp: partition.pulse.now for tp, partition in self._roster.partitions.items()}
-        outage = Outage(scope.key, placement.whole, process.silent_s, pulses)
-        self._roster.outages[scope.key] = outage
-        for other in [process, *(each for each in scope.late if placement.whole or _together(process, each))]:
+        outage = self._roster.outages.setdefault(
+            scope.key, Outage(scope.key, placement.whole, process.silent_s, pulses)
+        )
+        outage.whole = outage.whole or placement.whole
+        late = [each for each in scope.late if each.verdict is Verdict.LATE]
+        for other in [process, *(each for each in late if placement.whole or _together(process, each))]:
             self._cut_off(other, outage)
         for narrower in [each for each in self._roster.outages.values() if each is not outage]:
             if narrower.members and all(scope in member.scopes for member in narrower.members):
@@ -151,12 +157,18 @@ class Judge:
             self._roster.outages[process.outage].members.discard(process)
         process.outage = outage.scope
         outage.members.add(process)
+        self._roster.changed.add(process.instance)
 
     def _tell_outages(self) -> None:
         for outage in self._roster.ended_outages:
             silent = sorted({each.service_key for each in outage.members if each.released})
             self._book.resolve(reasons.outage_key(outage.scope), reasons.heard_again(silent))
         self._roster.ended_outages.clear()
+        for incident in [each for each in self._book.opens() if each.kind == "unreachable"]:
+            key = incident.dedup_key.removeprefix(reasons.outage_key(""))
+            scope = self._roster.scopes.get(key)
+            if key not in self._roster.outages and scope is not None and scope.heard_s < HEARD_S:
+                self._book.resolve(incident.dedup_key, reasons.heard_again(()))  # it ended just before a restart
         for outage in list(self._roster.outages.values()):
             if not outage.members:  # all said goodbye, or were forgotten
                 del self._roster.outages[outage.scope]

@@ -119,8 +119,8 @@ def unreachable(outage: Outage, facts: ScopeFacts, first: Process) -> Draft:
         dedup_key=outage_key(outage.scope),
         severity=Severity.PAGE,
         summary=f"{scope_words(outage.scope, regions)} fell silent: {count(len(services), 'service')} unreachable",
-        why=f"{facts.silent} of {facts.live} services fell silent at one moment, {how}; which of them died can't be "
-        f"told until it is heard again: {names(services)}",
+        why=f"{facts.silent if outage.whole else facts.together} of {facts.live} services there are silent at once, "
+        f"{how}; which of them died can't be told until it is heard again: {names(services)}",
         began_at=max(each.last for each in members),
         region=regions.pop() if len(regions) == 1 else "",
         zone=outage.scope.rpartition("/")[2] if outage.scope.startswith("zone/") else "",

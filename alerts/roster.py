@@ -24,6 +24,10 @@ MAX_PROCESSES = 256
 """Of one instance name; the oldest that have ended are forgotten first."""
 KEEP_ENDED = 16
 MAX_REFUSALS = 1_000
+EXPECTED = LIVE | {Verdict.UNREACHABLE}
+"""Whom a scope counts: who is cut off with another scope is silent in this one."""
+SETTLED_S = 1.0
+"""For so long after sight returned, beats may be old ones that lay in a buffer: they tell nothing of a scope."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -164,16 +168,23 @@ class Roster:
             if process.live:
                 path.sight.carry(process.via, beat.via)
             process.via = beat.via
-        for scope in process.scopes:
-            scope.hear(partition.pulse, process.pulse)
-            if has_missed:
-                scope.resume(process.service_key, partition.pulse, process.pulse)
+        self._testify(process, has_missed=has_missed)
         if self.outages:
             self._end_outages(process)
         self._come_back(process)
         self.turn(process, Verdict.STOPPED if beat.stopping else Verdict.UP)
         if not beat.stopping:
             path.schedule(process, process.heard + process.policy.late_s)
+
+    @staticmethod
+    def _testify(process: Process, *, has_missed: bool) -> None:
+        pulse, sight = process.path.partition.pulse, process.path.sight
+        is_witness = sight.is_current(pulse.now) and pulse.now - sight.returned_pulse > SETTLED_S
+        for scope in process.scopes:
+            if is_witness:
+                scope.hear(pulse, process.pulse)
+            if has_missed:
+                scope.resume(process.service_key, pulse, process.pulse)
 
     def _come_back(self, process: Process) -> None:
         """Its own beat shows that a process was never replaced; a new one shows that it replaces another."""
@@ -331,8 +342,9 @@ class Roster:
         self._refresh(process.instance)
 
     def _count(self, process: Process, sign: int) -> None:
-        if process.live and process.policy.interval_s <= MAX_WITNESS_INTERVAL_S:
-            late = process.verdict is Verdict.LATE
+        verdict = process.verdict
+        if verdict in EXPECTED and process.policy.interval_s <= MAX_WITNESS_INTERVAL_S:
+            late = verdict is not Verdict.UP
             for scope in process.scopes:
                 scope.count(process.service_key, sign, sign * late)
                 if late:
@@ -351,8 +363,9 @@ class Roster:
     # --- outages ---
 
     def _end_outages(self, process: Process) -> None:
+        cut_off = {each.outage for each in process.instance.processes.values()}  # it, or one that it replaces
         for outage in list(self.outages.values()):
-            if process in outage.members or (outage.whole and self.scopes[outage.scope] in process.scopes):
+            if outage.scope in cut_off or (outage.whole and self.scopes[outage.scope] in process.scopes):
                 self.end_outage(outage, process)
 
     def end_outage(self, outage: Outage, heard: Process | None = None) -> None:
@@ -364,11 +377,15 @@ class Roster:
                 self.scopes[outage.scope].come_back(partition.pulse)
         for member in list(outage.members):
             if member is not heard:
-                self.turn(member, Verdict.LATE)
-                member.released = True
-                member.pulse = member.path.partition.pulse.now
-                member.floor = member.path.sight.now + member.policy.fresh_s
-                member.path.schedule(member, member.floor)
+                self.release(member)
+
+    def release(self, process: Process) -> None:
+        """Whoever was cut off is live again until it had its time to be heard."""
+        self.turn(process, Verdict.LATE)
+        process.released = True
+        process.pulse = process.path.partition.pulse.now
+        process.floor = process.path.sight.now + process.policy.fresh_s
+        process.path.schedule(process, process.floor)
 
 
 def _ended(process: Process) -> bool:

@@ -42,27 +42,34 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class ScopeFacts:
-    """What a scope can testify: services live in it, how many of them are silent since about the same moment, and how
-    long ago anybody in it was heard."""
+    """What a scope can testify: services live (or cut off) in it, how many of them are silent, how many of these since
+    about the same moment, and how long ago anybody in it was heard."""
 
     name: str
     live: int
     silent: int
+    together: int
     heard_s: float
 
     @property
     def share(self) -> float:
-        """How much of it is silent."""
-        return self.silent / self.live if self.live else 0.0
+        """How much of it fell silent at one moment."""
+        return self.together / self.live if self.live else 0.0
 
     @property
-    def mass(self) -> bool:
-        """Enough silent services to call it one event."""
-        return self.silent >= MIN_SERVICES and self.share >= MIN_SHARE
+    def is_silent(self) -> bool:
+        """Enough are silent to call it one event, if nobody is heard."""
+        return self.silent >= MIN_SERVICES and self.silent >= MIN_SHARE * self.live
+
+    @property
+    def fell_silent(self) -> bool:
+        """Enough fell silent at one moment to call it one event, though others are heard."""
+        return self.together >= MIN_SERVICES and self.share >= MIN_SHARE
 
     def doc(self) -> dict[str, Any]:
         """As evidence."""
-        return {"scope": self.name, "live": self.live, "silent": self.silent, "heard_s": round(self.heard_s, 3)}
+        heard_s = round(self.heard_s, 3) if math.isfinite(self.heard_s) else None
+        return {"scope": self.name, "live": self.live, "silent": self.silent, "heard_s": heard_s}
 
 
 class Cause(Enum):
@@ -95,8 +102,8 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
         if scope.live < MIN_SERVICES:
             continue
         if scope.heard_s >= silence.missing_s:
-            return Placement(Cause.SCOPE if scope.mass else Cause.HOLD, index, whole=True)
-        if scope.mass and (partial < 0 or scope.share > scopes[partial].share):
+            return Placement(Cause.SCOPE if scope.is_silent else Cause.HOLD, index, whole=True)
+        if scope.fell_silent and (partial < 0 or scope.share > scopes[partial].share):
             partial = index
     if partial >= 0 and not silence.released:
         return Placement(Cause.SCOPE, partial)
@@ -192,14 +199,13 @@ class Scope:
             self.silent += 1
 
     def facts(self, is_with: Callable[[Process], bool]) -> ScopeFacts:
-        """What it can testify, counting as silent only services whose late processes all are `is_with` the one in
-        question: silent since about the same moment."""
-        facts = ScopeFacts(self.key, self.live, self.silent, self.heard_s)
-        if not facts.mass:  # then a part of the silent ones is none either
+        """What it can testify. Silent together are the services whose processes all are `is_with` the one in question:
+        silent since about the same moment."""
+        facts = ScopeFacts(self.key, self.live, self.silent, self.silent, self.heard_s)
+        if not facts.is_silent:  # then a part of the silent ones is too few as well
             return facts
         late: dict[str, int] = {}
         for process in self.late:
-            if is_with(process):
+            if process.live and is_with(process):  # who is cut off already has its incident
                 late[process.service_key] = late.get(process.service_key, 0) + 1
-        together = sum(self._counts[service][0] == many for service, many in late.items())
-        return replace(facts, silent=together)
+        return replace(facts, together=sum(self._counts[service][0] == many for service, many in late.items()))

@@ -184,6 +184,8 @@ def _restore_process(roster: Roster, instance: Instance, row: InstanceRow, doc: 
     if outage is not None and process.verdict is Verdict.UNREACHABLE:
         process.outage = outage.scope
         outage.members.add(process)
+    elif process.verdict is Verdict.UNREACHABLE:  # of an outage that ended, or began, after the clocks were kept
+        roster.release(process)
     if process.judged:
         for scope in process.scopes:
             scope.hear(path.partition.pulse, process.pulse)

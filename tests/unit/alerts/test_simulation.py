@@ -114,6 +114,7 @@ class Trouble:
     def send(self, program: Program) -> None:
         program.number += 1
         if not self.reachable(program):
+            program.gateway = ""  # its connection broke
             return
         if program.gateway not in INGRESSES[program.ingress] or self.random.random() < 0.05:
             program.gateway = self.random.choice(self.balanced(program.ingress))
