@@ -15,7 +15,7 @@ from .processes import Instance, Process, Service
 from .roster import Outage, Roster
 from .scopes import Cause, Placement, Scope, ScopeFacts, Silence, place
 from .settings import AlertSettings
-from .staleness import MAX_EXTENSIONS, Verdict, deadline, evaluate
+from .staleness import Verdict, deadline, evaluate
 
 HEARD_S = 5.0
 """A scope in which somebody was heard so lately is no outage."""
@@ -84,7 +84,7 @@ class Judge:
                 process.path.schedule(process, until)
             elif process.instance.refused is not None:
                 self._refuse(process)
-            elif not self._joins_outage(process):
+            elif not _is_awaited(process) and not self._joins_outage(process):
                 self._place(process)
 
     def _refuse(self, process: Process) -> None:
@@ -121,7 +121,7 @@ class Judge:
             self._suspects[process] = process.scopes[placement.index]
         elif placement.cause is Cause.SCOPE:
             self._open_outage(process, placement, facts)
-        elif placement.cause is Cause.OWN and not _is_awaited(process):
+        elif placement.cause is Cause.OWN and not _may_resume(process):
             del self._suspects[process]
             self._evidence[process] = {
                 "silent_s": round(process.path.sight.now - process.heard, 3),
@@ -269,16 +269,18 @@ def _together(one: Process, other: Process) -> bool:
 
 
 def _is_awaited(process: Process) -> bool:
-    """Whether one of its scopes was silent when it should have beaten, and came back too lately to tell of it. Scopes
-    that never come to rest can't hide a death for ever."""
-    fresh_s, over_s = process.policy.fresh_s, process.silent_s - process.policy.allowed_s
-    if over_s >= MAX_EXTENSIONS * fresh_s:
+    """Whether sight or one of its scopes came back too lately for a healthy process to have been heard."""
+    return process.silent_s < min(process.unheard_s, process.policy.fresh_s)
+
+
+def _may_resume(process: Process) -> bool:
+    """Whether others are just coming back from a silence, too short to be an outage, in which it lost beats too."""
+    fresh_s = process.policy.fresh_s
+    over_s = process.unheard_s - process.policy.allowed_s
+    if over_s > process.policy.patience_s:
         return False
     is_with = functools.partial(_together, process)
-    return any(
-        scope.came_back_s(process) < fresh_s or scope.resumed_s(process, is_with, count_late=over_s < fresh_s) < fresh_s
-        for scope in process.scopes
-    )
+    return any(scope.resumed_s(process, is_with, count_late=over_s < fresh_s) < fresh_s for scope in process.scopes)
 
 
 def _fell_with(process: Process, outage: Outage) -> bool:

@@ -6,6 +6,7 @@ start and its successor.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,15 +79,30 @@ class Process:
         return self.verdict in LIVE
 
     @property
+    def returned_at(self) -> float:
+        """The pulse when sight, or one of its scopes, came back last; -infinity if neither did since its last beat."""
+        pulse = self.path.partition.pulse
+        at = max(self.path.sight.returned_pulse, *(scope.returned_at(pulse) for scope in self.scopes))
+        return at if at > self.pulse else -math.inf
+
+    @property
+    def unheard_s(self) -> float:
+        """For how long, by its partition's pulse, it was not heard."""
+        return self.path.partition.pulse.now - self.pulse
+
+    @property
     def silent_s(self) -> float:
-        """For how long, by its partition's pulse, it could have been heard and was not: since its last beat, or since
-        sight, or its scope, came back."""
-        return self.path.partition.pulse.now - max(self.pulse, self.path.sight.returned_pulse)
+        """For how long it could have been heard and was not: since its last beat, or the last return of sight or of a
+        scope; returns without end hide nobody for ever."""
+        unheard_s = self.unheard_s
+        if unheard_s > self.policy.allowed_s + self.policy.patience_s:
+            return unheard_s
+        return min(unheard_s, self.path.partition.pulse.now - self.returned_at)
 
     @property
     def missed_s(self) -> float:
         """How long ago it may have missed a beat. Right after a return that may be any time; else its beats tell."""
-        is_anyones = self.released or self.path.sight.returned_pulse > self.pulse
+        is_anyones = self.released or self.silent_s < self.unheard_s
         return self.silent_s - (0.0 if is_anyones else self.policy.interval_s)
 
     @property

@@ -26,8 +26,6 @@ KEEP_ENDED = 16
 MAX_REFUSALS = 1_000
 EXPECTED = LIVE | {Verdict.UNREACHABLE}
 """Whom a scope counts: who is cut off with another scope is silent in this one."""
-SETTLED_S = 1.0
-"""For so long after sight returned, beats may be old ones that lay in a buffer: they tell nothing of a scope."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -178,8 +176,8 @@ class Roster:
 
     @staticmethod
     def _testify(process: Process, *, has_missed: bool) -> None:
-        pulse, sight = process.path.partition.pulse, process.path.sight
-        is_witness = sight.is_current(pulse.now) and pulse.now - sight.returned_pulse > SETTLED_S
+        pulse = process.path.partition.pulse
+        is_witness = process.path.sight.is_steady(process.via, pulse)
         for scope in process.scopes:
             if is_witness:
                 scope.hear(pulse, process.pulse)

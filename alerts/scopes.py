@@ -7,6 +7,7 @@ last heard, so that the decision (`place`) costs nothing per process. Times are 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -21,6 +22,7 @@ MIN_SERVICES = 3
 MIN_SHARE = 0.5
 REMEMBER_S = 120.0
 LULL_S = 1.0
+RESUME_S = 30.0
 MAX_WITNESS_INTERVAL_S = 60.0
 """Who beats more rarely can't testify that its scope is silent now."""
 
@@ -113,7 +115,7 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
 class Scope:
     """The running counts of one scope."""
 
-    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_returned", "key", "late", "silent")
+    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_resuming", "_returned", "key", "late", "silent")
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -122,6 +124,7 @@ class Scope:
         self._lulled: dict[Pulse, float] = {}
         self._returned: dict[Pulse, float] = {}
         self._resumed: dict[str, tuple[Pulse, float]] = {}
+        self._resuming: deque[tuple[Pulse, float, str]] = deque()
         self.silent = 0
         self.late: set[Process] = set()
 
@@ -147,24 +150,28 @@ class Scope:
         """It was silent as a whole, and is heard again: whoever in it was not heard since has its time from here."""
         self._returned[pulse] = pulse.now if at is None else at
 
-    def returned_at(self, pulse: Pulse) -> float | None:
-        """The pulse when it last came back, as long as that may matter."""
-        at = self._returned.get(pulse)
-        return at if at is not None and pulse.now - at < REMEMBER_S else None
+    def returned_at(self, pulse: Pulse) -> float:
+        """The pulse when it last came back; -infinity if it never did."""
+        return self._returned.get(pulse, -math.inf)
 
     def resume(self, service: str, pulse: Pulse, at: float) -> None:
-        """A service was heard again after it missed a beat."""
+        """A service was heard again after it missed a beat. When half of the scope is, it was an outage, which a watch
+        that slept, or was behind, did not see."""
         self._resumed[service] = (pulse, at)
-
-    def came_back_s(self, process: Process) -> float:
-        """How long ago a silence of all of it ended in which this process may have missed a beat; infinite if none."""
-        pulse = process.path.partition.pulse
-        came_s = pulse.now - self._returned.get(pulse, -math.inf)
-        return came_s if came_s < process.missed_s else math.inf
+        self._resuming.append((pulse, pulse.now, service))
+        while self._resuming[0][0].now - self._resuming[0][1] > RESUME_S:
+            self._resuming.popleft()
+        if len(self._resuming) >= MIN_SERVICES and len(self._resuming) >= MIN_SHARE * self.live:
+            services = {name for _, _, name in self._resuming}
+            if len(services) >= MIN_SERVICES and len(services) >= MIN_SHARE * self.live:
+                for other, at, _ in self._resuming:  # an outage that nobody watched
+                    self.come_back(other, at)
+                self._resuming.clear()
 
     def resumed_s(self, process: Process, is_with: Callable[[Process], bool], *, count_late: bool) -> float:
-        """The same for a silence that nobody watched, or too short to become an outage: MIN_SERVICES are just back
-        from a missed beat or (`count_late`) still late with it, after a lull or since the last of them is back."""
+        """How long ago a silence ended that was too short to become an outage, and in which this process may have
+        missed a beat: MIN_SERVICES are just back from a missed beat or (`count_late`) still late with it, after a lull
+        or since the last of them is back. Infinite if there was none."""
         pulse = process.path.partition.pulse
         missed_s, fresh_s = process.missed_s, process.policy.fresh_s
         back: dict[str, float] = {}

@@ -13,6 +13,8 @@ from .staleness import Sighted
 
 GAP_S = 2.0
 """The most that one canary moves the clock; a longer pause is a gap of sight."""
+SETTLED_S = 1.0
+"""For so long after a gateway came back, it hands over what it held."""
 LEAVE_S = 30.0
 """How long a gateway must be blind before its ingress goes on without it."""
 
@@ -41,12 +43,14 @@ class Pulse:
 
 @dataclass(slots=True)
 class Gateway:
-    """One gateway of an ingress. `last_at` is when the journal received its last canary, `pulse` the partition's pulse
-    then; `silent_s` is how long the watch, awake and up to date, has missed it; `moved`: since then something that it
-    carried came through another."""
+    """One gateway of an ingress. `last_at` is when the journal received its last canary, `pulse` and `gaps` are the
+    partition's then, `since` its pulse when the canaries came back after a pause; `silent_s` is how long the watch,
+    awake and up to date, has missed it; `moved`: since its last one something that it carried came through another."""
 
     last_at: float
     pulse: float
+    gaps: int
+    since: float
     silent_s: float = 0.0
     moved: bool = False
 
@@ -70,7 +74,10 @@ class PathSight:
     def canary(self, gateway: str, pulse: Pulse) -> None:
         """A gateway's canary is the partition's newest record: the clock moves as far as *every* gateway was seen."""
         self.missed_s = 0.0
-        self.gateways[gateway] = Gateway(pulse.last_at, pulse.now)
+        old = self.gateways.get(gateway)
+        is_steady = old is not None and pulse.now - old.pulse <= GAP_S and pulse.gaps == old.gaps
+        since = old.since if old is not None and is_steady else pulse.now
+        self.gateways[gateway] = Gateway(pulse.last_at, pulse.now, pulse.gaps, since)
         self._give_up(pulse.now)
         low = min(each.pulse for each in self.gateways.values())
         growth = low - self.low
@@ -98,6 +105,16 @@ class PathSight:
         """Sighted time at a pulse: between two canaries it runs on, GAP_S at most."""
         growth = pulse - self.low
         return self.now + min(growth, GAP_S) if growth > 0 else self.now
+
+    def is_steady(self, gateway: str, pulse: Pulse) -> bool:
+        """Whether a gateway is seen now, and not only just. Else what comes through it may have lain in a buffer."""
+        held = self.gateways.get(gateway)
+        return (
+            held is not None
+            and pulse.now - held.pulse <= GAP_S
+            and pulse.gaps == held.gaps
+            and pulse.now - held.since > SETTLED_S
+        )
 
     def is_current(self, pulse: float) -> bool:
         """Whether every gateway is seen now. While one is not, its services' beats may be lost with its canaries."""

@@ -53,8 +53,8 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
                 "moved_at": _finite(each.sight.moved_at),
                 "missed_s": each.sight.missed_s,
                 "gateways": {
-                    name: [gateway.last_at, gateway.pulse, gateway.silent_s, gateway.moved]
-                    for name, gateway in each.sight.gateways.items()
+                    name: [held.last_at, held.pulse, held.gaps, held.since, held.silent_s, held.moved]
+                    for name, held in each.sight.gateways.items()
                 },
             }
             for each in roster.paths.values()
@@ -72,7 +72,7 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
             [scope.key, each.tp.topic, each.tp.partition, at]
             for scope in roster.scopes.values()
             for each in roster.partitions.values()
-            if (at := scope.returned_at(each.pulse)) is not None
+            if math.isfinite(at := scope.returned_at(each.pulse))
         ],
     }
 

@@ -72,6 +72,11 @@ class Policy:
         """What a healthy process needs to be heard after sight returned: a send that hangs, then one interval."""
         return self.interval_s * 4 / 3 + 1
 
+    @property
+    def patience_s(self) -> float:
+        """For how long after its time scopes that come and go may keep it from being judged."""
+        return max(300.0, MAX_EXTENSIONS * self.fresh_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Sighted:
