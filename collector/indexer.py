@@ -11,8 +11,10 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent import futures
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
@@ -23,6 +25,7 @@ log = logging.getLogger("lastbeat.indexer")
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
+_PATIENCE_S = 0.25
 _STALLED_S = 120.0
 _RECORD_OVERHEAD = 500
 _CANARY = b'"canary":true'
@@ -40,22 +43,46 @@ class Counters:
     gaps: list[str] = field(default_factory=list)
 
 
-class Indexer:
-    """One reader, one sink, one thread.
+class _Hold:
+    """Records that are read and not settled, and what they cost in memory."""
 
-    A write is due when `flush_bytes` of bodies have come together or `flush_s` seconds after the first of them:
-    large writes are what makes both stores fast, and the boards see the journal's tail meanwhile.
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records: list[Record] = []
+        self.size_bytes = 0
+        self.of: Counter[TopicPartition] = Counter()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+        self.of[record.tp] += 1
+        self.size_bytes += len(record.header) + len(record.body) + _RECORD_OVERHEAD
+
+
+class Indexer:
+    """One reader, one sink; used by one thread. While one write is under way the next is read, and no further.
+
+    A write is due when `flush_bytes` have come together or `flush_s` seconds after the first of them: large writes
+    are what makes both stores fast, and the boards see the journal's tail meanwhile. `writer` runs the sink's writes,
+    one at a time; it is shut down when `run` ends.
     """
 
     def __init__(
-        self, reader: Reader, sink: Sink, clock: Clock, *, flush_bytes: int = 32 * 1024 * 1024, flush_s: float = 3.0
+        self,
+        reader: Reader,
+        sink: Sink,
+        clock: Clock,
+        *,
+        flush_bytes: int = 32 * 1024 * 1024,
+        flush_s: float = 3.0,
+        writer: Executor | None = None,
     ) -> None:
         self._reader, self._sink, self._clock = reader, sink, clock
         self._flush_bytes, self._flush_s = flush_bytes, flush_s
+        self._writer = writer or ThreadPoolExecutor(1, thread_name_prefix="lastbeat-write")
         self._placed: set[TopicPartition] = set()
-        self._held: list[Record] = []
-        self._held_bytes = 0
-        self._held_of: Counter[TopicPartition] = Counter()
+        self._waiting, self._under_way = _Hold(), _Hold()
+        self._write: Future[list[Outcome]] | None = None
         self._skipped: dict[TopicPartition, int] = {}
         self._skipped_since = clock.monotonic()
         self._due = 0.0
@@ -68,28 +95,42 @@ class Indexer:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then settle what is held, if the sink lets it."""
-        while not stop.is_set():
-            self.step()
-        if self._held and not self._backoff_s:
-            self._write()
-        if not self._held:
-            self._commit_skipped()
+        with self._writer:
+            while not stop.is_set():
+                self.step()
+            self._settle(wait=True)
+            if self._waiting.records and not self._backoff_s:
+                self._begin()
+                self._settle(wait=True)
+            if not self._holds_any():
+                self._commit_skipped()
 
     def step(self) -> None:
-        """Read a little, and write if a write is due. Blocks for at most about a quarter of a second, or one write."""
+        """Read a little, and begin or settle a write if it is time. Blocks for about a quarter of a second at most."""
         self._stepped_at = self._clock.monotonic()
-        self._take(self._read(timeout_s=0.25))
+        busy = self._write is not None and self._is_full()
+        if busy:
+            futures.wait([cast("Future[list[Outcome]]", self._write)], _PATIENCE_S)
+        self._take(self._read(timeout_s=0.0 if busy else _PATIENCE_S))
+        self._settle()
         now = self._clock.monotonic()
-        if self._held and now >= self._retry_at and (now >= self._due or self._is_full()):
-            self._write()
-        elif not self._held and now - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
+        if self._waiting.records and self._write is None:
+            if now >= self._retry_at and (now >= self._due or self._is_full()):
+                self._begin()
+                self._settle()
+        elif not self._holds_any() and now - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
             self._commit_skipped()
 
     def health(self) -> dict[str, Any]:
         """`status` (ok, waiting or stalled) and what it rests on. From any thread."""
         age_s = self._clock.monotonic() - self._stepped_at
         status = "stalled" if age_s > _STALLED_S else "waiting" if self._trouble else "ok"
-        return {"status": status, "why": self._trouble, "last_step_s": round(age_s, 3), "held_batches": len(self._held)}
+        return {
+            "status": status,
+            "why": self._trouble,
+            "last_step_s": round(age_s, 3),
+            "held_batches": self._holds_any(),
+        }
 
     def metrics(self) -> dict[str, float]:
         """Its counters, and what it holds now. From any thread."""
@@ -101,19 +142,22 @@ class Indexer:
             "batches_total": counters.batches,
             "pauses_total": counters.pauses,
             "gaps_total": len(counters.gaps),
-            "held_batches": len(self._held),
-            "held_bytes": self._held_bytes,
+            "held_batches": self._holds_any(),
+            "held_bytes": self._waiting.size_bytes + self._under_way.size_bytes,
         }
 
+    def _holds_any(self) -> int:
+        return len(self._waiting.records) + len(self._under_way.records)
+
     def _is_full(self) -> bool:
-        return self._held_bytes >= self._flush_bytes
+        return self._waiting.size_bytes >= self._flush_bytes
 
     def _read(self, timeout_s: float) -> list[Record]:
         """What this returns is taken, always: the reader has moved past it."""
         try:
             self._place_new_partitions()
             self._pause_or_resume()
-            records = self._reader.poll(self._flush_bytes, timeout_s)
+            records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
             return records
         except Gap as gap:
@@ -158,48 +202,59 @@ class Indexer:
         if not lost:
             return
         self._placed -= lost
-        self._hold([record for record in self._held if record.tp not in lost])
+        self._waiting = _Hold(record for record in self._waiting.records if record.tp not in lost)
         self._skipped = {tp: at for tp, at in self._skipped.items() if tp not in lost}
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
             if _CANARY in record.header:
-                if not self._held_of[record.tp]:
+                if not self._waiting.of[record.tp] and not self._under_way.of[record.tp]:
                     self._skipped[record.tp] = record.next_offset
                 continue
-            if not self._held:
+            if not self._waiting.records:
                 self._due = self._clock.monotonic() + self._flush_s
-            self._held.append(record)
-            self._held_of[record.tp] += 1
-            self._held_bytes += _size(record)
+            self._waiting.add(record)
 
-    def _hold(self, records: list[Record]) -> None:
-        self._held = records
-        self._held_of = Counter(record.tp for record in records)
-        self._held_bytes = sum(map(_size, records))
+    def _begin(self) -> None:
+        self._under_way, self._waiting = self._waiting, _Hold()
+        self._write = self._writer.submit(self._sink.write, self._under_way.records)
 
-    def _write(self) -> None:
-        try:
-            outcomes = self._sink.write(self._held)
-        except LastbeatError as error:
-            self._pause(error)
+    def _settle(self, *, wait: bool = False) -> None:
+        """Take in what became of the write, once it is done; what isn't settled goes before all that waits."""
+        if self._write is None or not (wait or self._write.done()):
             return
-        self._settle(outcomes)
+        write, written = self._write, self._under_way.records
+        self._write, self._under_way = None, _Hold()
+        again = [record for record in written if record.tp in self._placed]
+        try:
+            outcomes = write.result()
+        except LastbeatError as error:
+            self._back_off(error, len(again))
+        else:
+            self._backoff_s, self._trouble = 0.0, ""
+            retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
+            again = [record for record in again if id(record) in retried]
+            self._retry_at = self._clock.monotonic() + _FIRST_BACKOFF_S if again else 0.0
+            self._account(outcomes)
+        self._waiting = _Hold((*again, *self._waiting.records))
 
-    def _pause(self, error: LastbeatError) -> None:
+    def _back_off(self, error: LastbeatError, batches: int) -> None:
         if not self._backoff_s:
             self.counters.pauses += 1
         self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
         wait_s = error.retry_after_s or self._backoff_s
         self._retry_at = self._clock.monotonic() + wait_s
         self._trouble = str(error)
-        log.warning("%d batches wait: %s; next try in %.1f s", len(self._held), error, wait_s)
+        log.warning("%d batches wait: %s; next try in %.1f s", batches, error, wait_s)
 
-    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+    def _account(self, outcomes: Sequence[Outcome]) -> None:
+        """Count, and commit up to the lowest record that isn't settled."""
         positions: dict[TopicPartition, int] = dict(self._skipped)
         unsettled: dict[TopicPartition, int] = {}
         for outcome in outcomes:
             record = outcome.record
+            if record.tp not in self._placed:
+                continue  # another's by now
             if outcome.retry:
                 unsettled.setdefault(record.tp, record.offset)
                 continue
@@ -208,10 +263,7 @@ class Indexer:
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
             self.counters.dead += outcome.dead
-        self._hold([outcome.record for outcome in outcomes if outcome.retry])
         self._commit(positions | unsettled)
-        self._backoff_s, self._trouble = 0.0, ""
-        self._retry_at = self._clock.monotonic() + _FIRST_BACKOFF_S if self._held else 0.0
 
     def _commit_skipped(self) -> None:
         """A partition that carries nothing but canaries must not hold back the journal's retention."""
@@ -227,8 +279,3 @@ class Indexer:
         except LastbeatError as error:
             log.warning("what is settled will be committed later: %s", error)
             self._skipped = positions
-
-
-def _size(record: Record) -> int:
-    """What a held record costs in memory: a backlog of empty or tiny ones must be bounded too."""
-    return len(record.header) + len(record.body) + _RECORD_OVERHEAD

@@ -30,7 +30,7 @@ from .files import DataFile, active_files, add_action, write_file
 from .ledgers import Ledgers
 from .parse import connect
 from .plan import Planned, Planner, account
-from .rows import read, rows_of_dead
+from .rows import Read, read, rows_of_dead
 from .schema import DEAD, TABLES, date_of
 from .table import LakeTable, Stale
 
@@ -39,6 +39,8 @@ log = logging.getLogger("lastbeat.lake")
 _ATTEMPTS = 5
 _FILE_BYTES = 128 * 1024 * 1024
 """Bodies beyond this go to another file, so that one write needs a bounded memory."""
+_PIECE_BYTES = 8 * 1024 * 1024
+"""What one thread reads in one go."""
 
 
 @dataclass(slots=True)
@@ -46,9 +48,21 @@ class _Work:
     """One dataset's share of a write."""
 
     plans: list[Planned]
+    writes: list[Future[DataFile]] = field(default_factory=list)
     files: list[DataFile] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
     dead: dict[int, list[DeadLetter]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What goes to one file: pieces of plans, each with what is being read of it."""
+
+    work: _Work
+    root: Path
+    region: str
+    date: str
+    reads: list[tuple[list[Planned], Future[Read]]]
 
 
 class LakeSink:
@@ -60,7 +74,7 @@ class LakeSink:
         self.settings = settings
         self.clock = clock
         self.lock = threading.RLock()
-        self._con = connect(settings.memory_mb, settings.threads)
+        self._con = connect(settings.memory_mb, 1)
         self._tables: dict[str, LakeTable] = {}
         self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
         self._written: list[tuple[Path, DataFile]] = []
@@ -170,23 +184,41 @@ class LakeSink:
         return Planner(self._ledgers.knowing, positions, now).plan(records)
 
     def _read(self, works: Mapping[str, _Work], now: float) -> None:
-        """Parse what is to be stored and write it to files that no commit names yet: one is written while the next
-        is parsed."""
-        files: list[tuple[_Work, Future[DataFile]]] = []
-        with ThreadPoolExecutor(1) as writer:
+        """Parse what is to be stored and write it to files that no commit names yet. All cores work: DuckDB reads one
+        piece with one thread, so several are read at once, and the next group while one is written."""
+        with ThreadPoolExecutor(self.settings.threads) as pool:
+            before: _Group | None = None
             for dataset, work in works.items():
-                for plan in work.plans:
-                    work.dead[id(plan)] = list(plan.dead)
+                work.dead.update((id(plan), list(plan.dead)) for plan in work.plans)
                 for region, date, plans in self._groups(work.plans, now):
-                    result = read(self._con, dataset, plans, now)
-                    for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
-                        work.stored[id(plan)] = stored
-                        work.dead[id(plan)] += dead
-                    if result.rows.num_rows:
-                        root = self.table(dataset).root
-                        files.append((work, writer.submit(self._write_rows, root, result.rows, region, date)))
-        for work, file in files:
-            work.files.append(file.result())
+                    reads = [
+                        (some, pool.submit(self._parse, dataset, some, now)) for some in _pieces(plans, _PIECE_BYTES)
+                    ]
+                    if before:
+                        self._finish(before, pool)
+                    before = _Group(work, self.table(dataset).root, region, date, reads)
+            if before:
+                self._finish(before, pool)
+        for work in works.values():
+            work.files = [file.result() for file in work.writes]
+
+    def _parse(self, dataset: str, plans: Sequence[Planned], now: float) -> Read:
+        with self._con.cursor() as cursor:
+            return read(cursor, dataset, plans, now)
+
+    def _finish(self, group: _Group, pool: ThreadPoolExecutor) -> None:
+        """Take in what was read of a group, and have its file written."""
+        work = group.work
+        parts: list[pa.Table] = []
+        for plans, reading in group.reads:
+            result = reading.result()
+            parts.append(result.rows)
+            for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
+                work.stored[id(plan)] = stored
+                work.dead[id(plan)] += dead
+        rows = pa.concat_tables(parts).unify_dictionaries()
+        if rows.num_rows:
+            work.writes.append(pool.submit(self._write_rows, group.root, rows, group.region, group.date))
 
     def _groups(self, plans: Iterable[Planned], now: float) -> Iterator[tuple[str, str, list[Planned]]]:
         """The plans that have lines to store, by the partition they go to, in files of a bounded size."""
@@ -196,15 +228,7 @@ class LakeSink:
                 date = date_of(plan.header.day, now, self.settings.keep_days)
                 groups.setdefault((plan.header.region, date), []).append(plan)
         for (region, date), members in groups.items():
-            part: list[Planned] = []
-            size = 0
-            for plan in members:
-                part.append(plan)
-                size += len(plan.record.body)
-                if size >= _FILE_BYTES:
-                    yield region, date, part
-                    part, size = [], 0
-            if part:
+            for part in _pieces(members, _FILE_BYTES):
                 yield region, date, part
 
     def _write_rows(self, root: Path, rows: pa.Table, region: str, date: str) -> DataFile:
@@ -259,3 +283,17 @@ def _outcomes(work: _Work) -> dict[int, Outcome]:
 
 def _dataset(tp: TopicPartition) -> str:
     return tp.topic.rpartition(".")[2]
+
+
+def _pieces(plans: Iterable[Planned], size_bytes: int) -> Iterator[list[Planned]]:
+    """The plans in runs of about `size_bytes` of bodies."""
+    piece: list[Planned] = []
+    size = 0
+    for plan in plans:
+        piece.append(plan)
+        size += len(plan.record.body)
+        if size >= size_bytes:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from collector.indexer import Indexer
 from collector.journal.local import LocalJournal
 from collector.journal.memory import MemoryJournal
 from collector.lake.parse import connect, parse
@@ -29,7 +30,6 @@ from tests.bench.shop_events import START, batches, order_id
 
 _EVENTS = int(os.environ.get("LASTBEAT_BENCH_EVENTS", "10000000"))
 _TIMED = min(_EVENTS, 2_000_000)
-_WRITE_BYTES = 32 * 1024 * 1024
 _DAY = Where(START, START + 86_400)
 
 
@@ -59,7 +59,7 @@ def run(report: Report) -> None:
 
 
 def _ingest(report: Report, folder: Path, sink: LakeSink, made: Iterator[Batch]) -> None:
-    """From a journal on the disk to Delta, in writes of 32 MB, as the indexer does."""
+    """From a journal on the disk to Delta, by the indexer."""
     journal = LocalJournal(folder / "journal", JournalSettings(), SystemClock(), writable=True)
     events = 0
     bodies: list[Batch] = []
@@ -75,13 +75,12 @@ def _ingest(report: Report, folder: Path, sink: LakeSink, made: Iterator[Batch])
         )
     reader = journal.reader("bench", DATASETS)
     gc.collect()
+    indexer = Indexer(reader, sink, SystemClock())
     began, cpu = time.perf_counter(), time.process_time()
-    stored = 0
-    while records := reader.poll(_WRITE_BYTES, 0):
-        outcomes = sink.write(records)
-        stored += sum(outcome.stored for outcome in outcomes)
-        reader.commit({outcome.record.tp: outcome.record.next_offset for outcome in outcomes})
+    while indexer.counters.stored < events:
+        indexer.step()
     spent, cpu = time.perf_counter() - began, time.process_time() - cpu
+    stored = indexer.counters.stored
     assert stored == events, (stored, events)
     report.add(
         "lake: journal to Delta", stored / spent, "events/s", at_least=250_000,
