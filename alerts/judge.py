@@ -76,7 +76,7 @@ class Judge:
             if process.verdict is not Verdict.LATE:  # heard, or said goodbye
                 del self._suspects[process]
                 continue
-            if not process.path.sight.is_current(process.path.partition.pulse.now):
+            if not process.path.sight.is_current(process.path.partition.pulse):
                 continue  # perhaps a gap of sight that gives it time again: that is seen when it ends
             until = deadline(process.path.sight.sighted, process.heard, process.policy, process.floor)
             if process.path.sight.now <= until:  # sight was lost and came back

@@ -370,9 +370,8 @@ class Roster:
         """Its scope is heard again: each member gets the time that a healthy one needs to be heard too."""
         del self.outages[outage.scope]
         self.ended_outages.append(outage)
-        if outage.whole:
-            for partition in self.partitions.values():
-                self.scopes[outage.scope].come_back(partition.pulse)
+        if outage.whole and heard is not None:
+            self.scopes[outage.scope].come_back(heard.path.partition.pulse)
         for member in list(outage.members):
             if member is not heard:
                 self.release(member)

@@ -115,14 +115,14 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
 class Scope:
     """The running counts of one scope."""
 
-    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_resuming", "_returned", "key", "late", "silent")
+    __slots__ = ("_counts", "_heard", "_lulled", "_resumed", "_resuming", "key", "late", "returned", "silent")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._counts: dict[str, list[int]] = {}
         self._heard: dict[Pulse, float] = {}
         self._lulled: dict[Pulse, float] = {}
-        self._returned: dict[Pulse, float] = {}
+        self.returned: tuple[Pulse, float] | None = None
         self._resumed: dict[str, tuple[Pulse, float]] = {}
         self._resuming: deque[tuple[Pulse, float, str]] = deque()
         self.silent = 0
@@ -148,11 +148,14 @@ class Scope:
 
     def come_back(self, pulse: Pulse, at: float | None = None) -> None:
         """It was silent as a whole, and is heard again: whoever in it was not heard since has its time from here."""
-        self._returned[pulse] = pulse.now if at is None else at
+        self.returned = (pulse, pulse.now if at is None else at)
 
     def returned_at(self, pulse: Pulse) -> float:
-        """The pulse when it last came back; -infinity if it never did."""
-        return self._returned.get(pulse, -math.inf)
+        """When it last came back, by the pulse of any partition; -infinity if it never did."""
+        if self.returned is None:
+            return -math.inf
+        other, at = self.returned
+        return pulse.now - (other.now - at)
 
     def resume(self, service: str, pulse: Pulse, at: float) -> None:
         """A service was heard again after it missed a beat. When half of the scope is, it was an outage, which a watch
@@ -164,8 +167,7 @@ class Scope:
         if len(self._resuming) >= MIN_SERVICES and len(self._resuming) >= MIN_SHARE * self.live:
             services = {name for _, _, name in self._resuming}
             if len(services) >= MIN_SERVICES and len(services) >= MIN_SHARE * self.live:
-                for other, at, _ in self._resuming:  # an outage that nobody watched
-                    self.come_back(other, at)
+                self.come_back(pulse)  # an outage that nobody watched
                 self._resuming.clear()
 
     def resumed_s(self, process: Process, is_with: Callable[[Process], bool], *, count_late: bool) -> float:

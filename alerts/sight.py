@@ -116,9 +116,9 @@ class PathSight:
             and pulse.now - held.since > SETTLED_S
         )
 
-    def is_current(self, pulse: float) -> bool:
+    def is_current(self, pulse: Pulse) -> bool:
         """Whether every gateway is seen now. While one is not, its services' beats may be lost with its canaries."""
-        return pulse - self.low <= GAP_S
+        return pulse.now - self.low <= GAP_S and pulse.gaps == self.gaps
 
     def carry(self, old: str | None, new: str | None) -> None:
         """A live process was first heard (old None), moved between gateways, or is no longer live (new None)."""

@@ -69,10 +69,10 @@ def clocks_doc(roster: Roster) -> dict[str, Any]:
             for each in roster.outages.values()
         ],
         "returns": [
-            [scope.key, each.tp.topic, each.tp.partition, at]
+            [scope.key, each.tp.topic, each.tp.partition, scope.returned[1]]
             for scope in roster.scopes.values()
             for each in roster.partitions.values()
-            if math.isfinite(at := scope.returned_at(each.pulse))
+            if scope.returned is not None and scope.returned[0] is each.pulse
         ],
     }
 

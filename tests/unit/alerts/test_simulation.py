@@ -3,9 +3,8 @@
 Many services in two regions, two ingresses of several gateways; gateways hang, brokers refuse, the watch is paused or
 killed, clocks jump, zones and ingresses are cut off, services die, restart and say goodbye, all at once and at random.
 
-Tried with the rules broken on purpose: sighted time from the best instead of the worst gateway, no fresh time after a
-gap, no cap on the growth between canaries, no comparison with peers, verdicts while lagging: each fails within a few
-seeds.
+Tried with the rules broken on purpose: sighted time from the best instead of the worst gateway, and no comparison with
+peers fail within three seeds; finer rules need more, and have a test of their own beside this.
 """
 
 from __future__ import annotations
@@ -213,6 +212,6 @@ def test_random_trouble_accuses_nobody_healthy_and_hides_no_death(seed: int, tmp
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(1000, 1300))
+@pytest.mark.parametrize("seed", range(1000, 1200))
 def test_much_random_trouble_accuses_nobody_healthy_and_hides_no_death(seed: int, tmp_path: Path) -> None:
-    assert_promise(play(seed, tmp_path, 1200))
+    assert_promise(play(seed, tmp_path, 600))
