@@ -115,6 +115,7 @@ class Judge:
             self._suspects[process] = None
             if waits_for.silent > 1:  # others missed their beats too: it was cut off, not merely between beats
                 waits_for.come_back(process.path.partition.pulse)
+                return  # to be awaited from here
         facts = [scope.facts(lambda other: _together(process, other)) for scope in process.scopes]
         placement = place(silence, facts)
         if placement.cause is Cause.HOLD:
