@@ -1,5 +1,21 @@
-"""`python -m compose` is the same as `lastbeat`."""
+"""`lastbeat`, and `python -m compose`: says in one line what is missing where only the part for services is installed."""
 
-from compose.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from compose.cli import main as run
+    except ModuleNotFoundError as error:
+        print(
+            f"lastbeat: {error.name} is missing: the platform needs  pip install 'lastbeat[platform]'", file=sys.stderr
+        )
+        sys.exit(2)
+    run()
+
+
+if __name__ == "__main__":
+    main()
