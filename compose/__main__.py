@@ -1,4 +1,4 @@
-"""`lastbeat`, and `python -m compose`: says in one line what is missing where only the part for services is installed."""
+"""`lastbeat`, and `python -m compose`. Where only the part for services is installed, it says what is missing."""
 
 from __future__ import annotations
 
