@@ -76,9 +76,11 @@ class Book:
             if held is not None and 0 <= now - (held.incident.resolved_at or 0) <= transitions.REOPEN_S:
                 return self.change(held.incident.id, lambda each: self._tended(transitions.reopened(each, draft, now)))
             incident = self._tended(transitions.opened(draft, now))
-            if incident.id not in self._held:
-                self._hold(incident, None, dirty=True)
-                self._keep(self._held[incident.id], changed=True)
+            if incident.id in self._held:  # a clock went back: what was over is so again
+                self._by_key[incident.dedup_key] = incident.id
+                return self.change(incident.id, lambda each: self._tended(transitions.reopened(each, draft, now)))
+            self._hold(incident, None, dirty=True)
+            self._keep(self._held[incident.id], changed=True)
             return self._held[incident.id].incident
 
     def resolve(self, dedup_key: str, text: str) -> None:

@@ -244,7 +244,9 @@ class Judge:
 
     def _reconcile_loop(self, service: Service) -> None:
         window_s, now = self._settings.crash_loop_window_s, self._roster.now()
-        times = sorted(at for each in service.instances.values() for at in each.restart_times if now - at <= window_s)
+        times = sorted(
+            at for each in service.instances.values() for at in each.restart_times if 0 <= now - at <= window_s
+        )
         if len(times) >= self._settings.crash_loop_restarts:
             self._looping.add(service)
             if self._book.find(reasons.loop_key(service)) is None:

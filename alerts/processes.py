@@ -24,11 +24,13 @@ _ORDER = (Verdict.UP, Verdict.LATE, Verdict.DOWN, Verdict.UNREACHABLE, Verdict.R
 class Process:
     """One boot. `last` is the journal's time of its last beat; `heard` and `pulse` are the same moment in the sighted
     time of its path and in its partition's pulse; `floor` is the sighted time that its scope's return gives it.
+    `born` is the pulse of its first beat, and `started_pulse` of its start: an order that a jumping clock can't change.
     `scheduled` is when its path's heap looks at it next. `judged` is False while only beats from the past are known.
     """
 
     __slots__ = (
         "boot",
+        "born",
         "first_at",
         "floor",
         "heard",
@@ -47,6 +49,7 @@ class Process:
         "scheduled",
         "scopes",
         "started_at",
+        "started_pulse",
         "succeeds",
         "verdict",
         "via",
@@ -60,7 +63,7 @@ class Process:
         self.info = info
         self.number = 0
         self.last = self.first_at = self.started_at = 0.0
-        self.heard = self.pulse = 0.0
+        self.heard = self.pulse = self.born = self.started_pulse = 0.0
         self.floor = float("-inf")
         self.offset = 0
         self.scheduled = float("inf")
@@ -171,11 +174,12 @@ class Instance:
     @property
     def last(self) -> float:
         """The journal's time of its last beat."""
-        return max((each.last for each in self.processes.values()), default=self.first_at)
+        newest = min(self.processes.values(), key=lambda each: each.unheard_s, default=None)
+        return self.first_at if newest is None else newest.last
 
     def shown(self) -> Process | None:
         """The process that stands for it on the boards: a live one first, then the one heard last."""
-        return max(self.processes.values(), key=lambda each: (each.live, each.last, each.started_at), default=None)
+        return max(self.processes.values(), key=lambda each: (each.live, -each.unheard_s), default=None)
 
     @property
     def live(self) -> bool:

@@ -49,7 +49,7 @@ def names(items: Sequence[str]) -> str:
 def down(service: Service, evidence: Evidence) -> Draft:
     """A service has fewer live instances than it must have."""
     dead = [process for each in service.instances.values() for process in each.processes.values() if _is_dead(process)]
-    dead.sort(key=lambda each: -each.last)
+    dead.sort(key=lambda each: each.unheard_s)
     if service.minimum > 1:
         why = f"{service.live} of at least {service.minimum} instances live"
     else:
@@ -81,7 +81,7 @@ def down(service: Service, evidence: Evidence) -> Draft:
 def one_instance(instance: Instance, dead: Sequence[Process], evidence: Evidence, pending_s: float) -> Draft:
     """An instance, or one of the processes that share its name, died while its service lives on."""
     service = instance.service
-    latest = max(dead, key=lambda each: each.last)
+    latest = min(dead, key=lambda each: each.unheard_s)
     if instance.live:
         what = (
             f"{count(len(dead), 'process', 'processes')} of {instance.name} ({service.name}) died in {service.region}"
@@ -202,7 +202,7 @@ def crash_loop(service: Service, times: Sequence[float], window_s: float) -> Dra
 def ended_with_goodbye(service: Service) -> bool:
     """Whether the last to leave a service without live instances left in order."""
     ended = (each for instance in service.instances.values() for each in instance.processes.values() if each.judged)
-    last = max(ended, key=lambda each: each.last, default=None)
+    last = min(ended, key=lambda each: each.unheard_s, default=None)
     return last is None or last.verdict is Verdict.STOPPED
 
 

@@ -200,16 +200,11 @@ class Roster:
     def match_successors(self, instance: Instance) -> None:
         """Each process that ended without a goodbye is replaced by one that started after its last beat (an interval
         less: starts overlap with ends), so that a restart is a restart and not a death."""
-        for dead in sorted((each for each in instance.processes.values() if _ended(each)), key=lambda each: each.last):
-            since = dead.last - dead.policy.interval_s
-            heirs = [
-                each
-                for each in instance.processes.values()
-                if each is not dead and each.judged and each.succeeds is None and not each.replaced
-                and each.started_at >= since and each.first_at > dead.first_at
-            ]  # fmt: skip
+        ended = sorted((each for each in instance.processes.values() if _ended(each)), key=lambda each: each.born)
+        for dead in ended:
+            heirs = [each for each in instance.processes.values() if _may_succeed(each, dead)]
             if heirs:
-                heir = min(heirs, key=lambda each: each.started_at)
+                heir = min(heirs, key=lambda each: each.born)
                 heir.succeeds = dead.boot
                 dead.replaced = True
                 instance.restarts += 1
@@ -229,6 +224,8 @@ class Roster:
             process = Process(instance, beat.boot, self.path(partition, beat.ingress), policy, beat.info)
             process.first_at = process.last = beat.at
             process.started_at = beat.at - beat.uptime_s
+            process.born = process.pulse = partition.pulse.now - beat.age_s
+            process.started_pulse = process.born - beat.uptime_s
             process.via = beat.via
             process.scopes = self.scopes_of(process, beat.info.zone)
             instance.processes[beat.boot] = process
@@ -344,7 +341,7 @@ class Roster:
         if verdict in EXPECTED and process.policy.interval_s <= MAX_WITNESS_INTERVAL_S:
             late = verdict is not Verdict.UP
             for scope in process.scopes:
-                scope.count(process.service_key, sign, sign * late)
+                scope.count(process.service_key, sign, sign * late, process.policy.late_s)
                 if late:
                     (scope.late.add if sign > 0 else scope.late.discard)(process)
 
@@ -387,3 +384,11 @@ class Roster:
 
 def _ended(process: Process) -> bool:
     return process.verdict is Verdict.DOWN and not process.replaced
+
+
+def _may_succeed(process: Process, dead: Process) -> bool:
+    """By the journal's clock or by the pulse: one may have jumped, the other stood still."""
+    if process.succeeds is not None or process.replaced or not process.judged or process.born <= dead.born:
+        return False
+    slack_s = dead.policy.interval_s
+    return process.started_at >= dead.last - slack_s or process.started_pulse >= dead.pulse - slack_s

@@ -119,7 +119,7 @@ class Scope:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self._counts: dict[str, list[int]] = {}
+        self._counts: dict[str, list[float]] = {}
         self._heard: dict[Pulse, float] = {}
         self._lulled: dict[Pulse, float] = {}
         self.returned: tuple[Pulse, float] | None = None
@@ -137,9 +137,17 @@ class Scope:
         """Somebody in it was heard, when its partition's pulse was `at`."""
         last = self._heard.get(pulse, -math.inf)
         if at > last:
-            self._heard[pulse] = at
             if at - last > LULL_S:
                 self._lulled[pulse] = at
+                self._end_lull(pulse, self.heard_s)
+            self._heard[pulse] = at
+
+    def _end_lull(self, pulse: Pulse, lull_s: float) -> None:
+        """Nobody was heard for so long. When half of the scope should have been, it was an outage, which a watch that
+        slept, was behind or had no sight did not see."""
+        missed = sum(late_s < lull_s for _, _, late_s in self._counts.values()) if math.isfinite(lull_s) else 0
+        if missed >= MIN_SERVICES and missed >= MIN_SHARE * self.live:
+            self.come_back(pulse)
 
     @property
     def heard_s(self) -> float:
@@ -158,8 +166,7 @@ class Scope:
         return pulse.now - (other.now - at)
 
     def resume(self, service: str, pulse: Pulse, at: float) -> None:
-        """A service was heard again after it missed a beat. When half of the scope is, it was an outage, which a watch
-        that slept, or was behind, did not see."""
+        """A service was heard again after it missed a beat. When half of the scope is, that was an outage too."""
         self._resumed[service] = (pulse, at)
         self._resuming.append((pulse, pulse.now, service))
         while self._resuming[0][0].now - self._resuming[0][1] > RESUME_S:
@@ -193,11 +200,11 @@ class Scope:
         late = {other.service_key for other in self.late if is_with(other)}
         return came_s if len(late | back.keys()) >= MIN_SERVICES else math.inf
 
-    def count(self, service: str, live: int, late: int) -> None:
-        """So many more (or fewer) live and late processes of a service."""
+    def count(self, service: str, live: int, late: int, late_s: float) -> None:
+        """So many more (or fewer) live and late processes of a service, of which one is late after `late_s`."""
         held = self._counts.get(service)
         if held is None:
-            held = self._counts[service] = [0, 0]
+            held = self._counts[service] = [0, 0, late_s]
         elif held[0] == held[1]:
             self.silent -= 1
         held[0] += live

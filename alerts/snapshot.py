@@ -124,6 +124,8 @@ def _process_doc(process: Process) -> dict[str, Any]:
         "last": process.last,
         "first_at": process.first_at,
         "started_at": process.started_at,
+        "born": process.born,
+        "started_pulse": process.started_pulse,
         "heard": process.heard,
         "pulse": process.pulse,
         "floor": _finite(process.floor),
@@ -139,6 +141,12 @@ def _process_doc(process: Process) -> dict[str, Any]:
         "succeeds": process.succeeds,
         "outage": process.outage,
     }
+
+
+_KEPT_AS_THEY_ARE = (
+    "number", "offset", "last", "first_at", "started_at", "born", "started_pulse", "heard", "pulse", "via", "judged",
+    "released",
+)  # fmt: skip
 
 
 def restore_instance(roster: Roster, row: InstanceRow, doc: Mapping[str, Any], service_first_at: float | None) -> None:
@@ -173,7 +181,7 @@ def _restore_process(roster: Roster, instance: Instance, row: InstanceRow, doc: 
         streams=row.streams if is_shown else {},
     )
     process = Process(instance, doc["boot"], path, Policy(*doc["policy"]), info)
-    for name in ("number", "offset", "last", "first_at", "started_at", "heard", "pulse", "via", "judged", "released"):
+    for name in _KEPT_AS_THEY_ARE:
         setattr(process, name, doc[name])
     process.replaced, process.succeeds = doc["replaced"], doc["succeeds"]
     process.floor = _or(doc["floor"], -math.inf)
