@@ -35,7 +35,7 @@ up: .venv/.ready
 	@touch $@
 
 test: .venv/.browser
-	@$(BIN)/python -m pytest -m "not soak and not bench" -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak and not bench" -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 soak: .venv/.browser
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
