@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from collector.ports import Record, TopicPartition
 
+from . import succession
 from .beat import BadBeat, Beat, Canary, read
 from .paths import Partition, Path
 from .processes import Instance, Process, Refusal, Service
@@ -188,29 +189,16 @@ class Roster:
         """Its own beat shows that a process was never replaced; a new one shows that it replaces another."""
         instance = process.instance
         if process.replaced:
-            process.replaced = False
-            instance.restarts -= 1
-            for other in instance.processes.values():
-                if other.succeeds == process.boot:
-                    other.succeeds = None
+            succession.undo(instance, process)
         if not process.judged:
             process.judged = True
             self.match_successors(instance)
 
     def match_successors(self, instance: Instance) -> None:
-        """Each process that ended without a goodbye is replaced by one that started after its last beat (an interval
-        less: starts overlap with ends), so that a restart is a restart and not a death."""
-        ended = sorted((each for each in instance.processes.values() if _ended(each)), key=lambda each: each.born)
-        for dead in ended:
-            heirs = [each for each in instance.processes.values() if _may_succeed(each, dead)]
-            if heirs:
-                heir = min(heirs, key=lambda each: each.born)
-                heir.succeeds = dead.boot
-                dead.replaced = True
-                instance.restarts += 1
-                instance.restart_times = [*instance.restart_times[-31:], heir.started_at]
-                self._refresh(instance)
-                self.touched.add(instance.service)
+        """Each process that ended without a goodbye and has a successor was restarted: that is no death."""
+        if succession.match(instance):
+            self._refresh(instance)
+            self.touched.add(instance.service)
 
     def _process(self, partition: Partition, beat: Beat) -> Process | None:
         instance = self.instances.get((beat.region, beat.service, beat.instance))
@@ -380,15 +368,3 @@ class Roster:
         process.pulse = process.path.partition.pulse.now
         process.floor = process.path.sight.now + process.policy.fresh_s
         process.path.schedule(process, process.floor)
-
-
-def _ended(process: Process) -> bool:
-    return process.verdict is Verdict.DOWN and not process.replaced
-
-
-def _may_succeed(process: Process, dead: Process) -> bool:
-    """By the journal's clock or by the pulse: one may have jumped, the other stood still."""
-    if process.succeeds is not None or process.replaced or not process.judged or process.born <= dead.born:
-        return False
-    slack_s = dead.policy.interval_s
-    return process.started_at >= dead.last - slack_s or process.started_pulse >= dead.pulse - slack_s

@@ -135,6 +135,33 @@ def test_a_restart_after_the_page_resolves_it(world: World) -> None:
     assert world.instance("payment-1").restarts == 1
 
 
+def test_a_second_death_is_paged_though_the_clock_went_back_to_before_the_first(world: World) -> None:
+    world.kill("payment")
+    world.run(60)
+    world.start("payment", boot="payment2")
+    world.run(60)
+    world.clock.jump(-7200)
+    world.run(60)
+    world.kill("payment")
+    world.run(60)
+    assert [turn for turn in world.told() if turn.startswith("down")] == [
+        "down payment: firing",
+        "down payment: resolved",
+        "down payment: firing",
+    ]
+
+
+def test_a_process_that_beats_again_was_never_replaced(world: World) -> None:
+    world.kill("payment")
+    world.run(12)
+    world.start("payment", boot="payment2")
+    world.run(60)
+    assert world.instance("payment-1").restarts == 1
+    world.journal.append(beat("payment", 900))
+    world.run(5)
+    assert world.instance("payment-1").restarts == 0
+
+
 def test_a_crash_loop_is_one_incident_and_is_over_when_it_stays_up(world: World) -> None:
     for i in range(7):
         world.kill("payment")
