@@ -1,4 +1,4 @@
-"""Who runs beside whom: a file's tests stay together, and all that use the real servers take turns with one set of them.
+"""Who runs beside whom: a file's tests stay together; all that use the real servers share one set, and take turns.
 
 What takes long begins first, so that nobody waits for it at the end.
 """
