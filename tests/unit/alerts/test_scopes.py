@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.scopes import Cause, Placement, ScopeFacts, Silence, place
+from alerts.scopes import Cause, Placement, Scope, ScopeFacts, Silence, place
+from alerts.sight import Pulse
 
 SILENT = Silence(age_s=30, interval_s=10, tolerance_s=2)  # its beat has been missing for 18 s
 
@@ -72,3 +73,41 @@ def test_nobody_is_accused_while_a_scope_of_his_that_could_tell_is_silent(
     if placement.cause is Cause.SCOPE:
         chosen = scopes[placement.index]
         assert chosen.is_silent if placement.whole else chosen.fell_silent
+
+
+def scope_of(services: int, late_s: float = 12.0) -> tuple[Scope, Pulse]:
+    made, pulse = Scope("region/cn-east"), Pulse()
+    for i in range(services):
+        made.count(f"cn-east/s{i}", 1, 0, late_s)
+    made.hear(pulse, 0.0)
+    return made, pulse
+
+
+@pytest.mark.parametrize(
+    ("services", "lull_s", "came_back"), [(3, 13.0, True), (3, 11.0, False), (2, 60.0, False), (40, 13.0, True)]
+)
+def test_a_lull_in_which_half_of_a_scope_should_have_beaten_was_an_outage(
+    services: int, lull_s: float, came_back: bool
+) -> None:
+    made, pulse = scope_of(services)
+    pulse.now = lull_s
+    made.hear(pulse, lull_s)
+    assert (made.returned_at(pulse) == lull_s) is came_back
+
+
+@pytest.mark.parametrize(("resumed", "came_back"), [(2, False), (4, False), (5, True)])
+def test_half_of_a_scope_back_from_a_missed_beat_was_an_outage(resumed: int, came_back: bool) -> None:
+    made, pulse = scope_of(10)
+    for i in range(resumed):
+        pulse.now += 1
+        made.resume(f"cn-east/s{i}", pulse, pulse.now)
+    assert (made.returned_at(pulse) == pulse.now) is came_back
+
+
+def test_a_return_is_told_by_the_pulse_of_any_partition() -> None:
+    made, pulse = scope_of(3)
+    other = Pulse()
+    other.now = 500.0
+    made.come_back(pulse)
+    pulse.now += 7
+    assert made.returned_at(other) == 493.0
