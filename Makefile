@@ -34,8 +34,11 @@ up: .venv/.ready
 	  else echo "no chromium found: the browser tests will be skipped"; fi; }
 	@touch $@
 
+# Three at a time, a file's tests together; those that need the real servers by themselves, on one set of them.
+TESTS := $(BIN)/python -m pytest -m "not soak and not bench and
 test: .venv/.browser
-	@$(BIN)/python -m pytest -m "not soak and not bench" -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(TESTS) not servers" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(TESTS) servers" $(ARGS)
 
 soak: .venv/.browser
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
