@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from collector.latency import bucket_of
+from collector.peaks import peaks_of
 from collector.ports import BY, Event, Field, Hits, Latency, Page, Peak, Tail, Volume, Where
 from shippers.clock import Clock
 from shippers.errors import Unavailable
@@ -70,14 +71,7 @@ class MemoryStore:
         return Latency(step_s, times, {value: tuple(map(dict, counts)) for value, counts in series.items()})
 
     def peaks(self, where: Where, step_s: float, by: str = "service", limit: int = 1) -> list[Peak]:
-        volume = self.volume(where, step_s, by)
-        found = []
-        for index, at in enumerate(volume.times):
-            counts = {value: series[index] for value, series in volume.series.items() if series[index]}
-            if counts:
-                top = min(counts, key=lambda value: (-counts[value], value))
-                found.append(Peak(at, step_s, sum(counts.values()), top, counts[top]))
-        return sorted(found, key=lambda peak: (-peak.count, peak.at))[:limit]
+        return peaks_of(self.volume(where, step_s, by), limit)
 
     def top(self, where: Where, field: str, limit: int = 10) -> list[tuple[str, int]]:
         if not field.startswith("labels."):
