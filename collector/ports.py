@@ -35,6 +35,8 @@ class Record:
 
     `appended_at` is the journal's own clock, the one that the watch believes. `header` and `body` are the bytes of
     the batch, unopened. An empty header: a foreign producer's record, straight on Kafka, its value the body.
+    `checked` says that only our own door appends to this journal, that it held the body against the header, and that
+    a checksum proves both unchanged since; who may not say so leaves the checking to the sink.
     """
 
     tp: TopicPartition
@@ -43,6 +45,7 @@ class Record:
     appended_at: float
     header: bytes
     body: bytes
+    checked: bool = False
 
 
 class JournalFull(Unavailable):

@@ -78,7 +78,7 @@ class Cursor:
             if found is None:
                 break
             header, body = data[found.header_start : found.body_start], data[found.body_start : found.end]
-            records.append(Record(self.tp, start + at, start + found.end, found.at_ns / 1e9, header, body))
+            records.append(Record(self.tp, start + at, start + found.end, found.at_ns / 1e9, header, body, True))
             size += len(body)
             at = found.end
         self.position = start + at

@@ -6,7 +6,7 @@ batch that comes twice in one write is stored once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from collector import dead_letters
@@ -43,9 +43,9 @@ class Planner:
         self._now = now
         self._planned = StreamLedger()
 
-    def plan(self, records: Sequence[Record]) -> list[Planned]:
-        """One answer a record, in their order."""
-        return [self._one(record) for record in records]
+    def plan(self, records: Iterable[Record]) -> Iterator[Planned]:
+        """One answer a record, in their order, each decided when it is asked for."""
+        return map(self._one, records)
 
     def _one(self, record: Record) -> Planned:
         settled = self._is_settled(record)
@@ -60,7 +60,8 @@ class Planner:
         if settled:
             return Planned(record, header, duplicate=header.count)
         try:
-            Batch(header, record.body).check()
+            if not record.checked:
+                Batch(header, record.body).check()
         except BadBatch as error:
             # Its numbers stay open: what the body was is not known, and a sound copy may still come.
             return Planned(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -27,42 +27,17 @@ from shippers.clock import Clock
 from shippers.errors import Unavailable
 
 from .files import DataFile, active_files, add_action, write_file
+from .filling import Filled, Filling, Made, Place
 from .ledgers import Ledgers
 from .parse import connect
 from .plan import Planned, Planner, account
-from .rows import Read, read, rows_of_dead
+from .rows import read, rows_of_dead
 from .schema import DEAD, TABLES, date_of
 from .table import LakeTable, Stale
 
 log = logging.getLogger("lastbeat.lake")
 
 _ATTEMPTS = 5
-_FILE_BYTES = 128 * 1024 * 1024
-"""Bodies beyond this go to another file, so that one write needs a bounded memory."""
-_PIECE_BYTES = 8 * 1024 * 1024
-"""What one thread reads in one go."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """One dataset's share of a write."""
-
-    plans: list[Planned]
-    writes: list[Future[DataFile]] = field(default_factory=list)
-    files: list[DataFile] = field(default_factory=list)
-    stored: dict[int, int] = field(default_factory=dict)
-    dead: dict[int, list[DeadLetter]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """What goes to one file: pieces of plans, each with what is being read of it."""
-
-    work: _Work
-    root: Path
-    region: str
-    date: str
-    reads: list[tuple[list[Planned], Future[Read]]]
 
 
 class LakeSink:
@@ -75,6 +50,7 @@ class LakeSink:
         self.clock = clock
         self.lock = threading.RLock()
         self._con = connect(settings.memory_mb, 1)
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="lastbeat-lake")
         self._tables: dict[str, LakeTable] = {}
         self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
         self._written: list[tuple[Path, DataFile]] = []
@@ -109,6 +85,7 @@ class LakeSink:
         """See Sink.close."""
         with self.lock:
             self.forget()
+            self._pool.shutdown()
             self._con.close()
 
     def table(self, name: str) -> LakeTable:
@@ -136,15 +113,11 @@ class LakeSink:
 
     def _write(self, records: Sequence[Record]) -> list[Outcome]:
         now = self.clock.time()
-        plans = self._plan(records, now)
-        works: dict[str, _Work] = {}
-        for plan in plans:
-            works.setdefault(_dataset(plan.record.tp), _Work([])).plans.append(plan)
         self._written = []
         try:
-            self._read(works, now)
-            self._commit_dead(works, now)
-            outcomes, failed = self._commit_all(works)
+            plans, filled = self._fill(records, now)
+            self._commit_dead(plans, filled, now)
+            outcomes, failed = self._commit_all(plans, filled)
         except BaseException:
             self._sweep()
             raise
@@ -154,18 +127,34 @@ class LakeSink:
                 raise failed
         return [outcomes[id(plan)] for plan in plans]
 
-    def _commit_all(self, works: Mapping[str, _Work]) -> tuple[dict[int, Outcome], Exception | None]:
+    def _fill(self, records: Sequence[Record], now: float) -> tuple[list[Planned], Filled]:
+        """Plan each record, and have what is to be stored read and written to files that no commit names yet."""
+        tps = {record.tp for record in records}
+        positions = {tp: self.table(_dataset(tp)).position(tp) for tp in tps}
+        plans: list[Planned] = []
+        with Filling(self._pool, partial(self._make, now)) as filling:
+            for plan in Planner(self._ledgers.knowing, positions, now).plan(records):
+                plans.append(plan)
+                if plan.fresh and plan.header is not None:
+                    date = date_of(plan.header.day, now, self.settings.keep_days)
+                    filling.add(Place(_dataset(plan.record.tp), plan.header.region, date), plan)
+            return plans, filling.finish()
+
+    def _commit_all(self, plans: Iterable[Planned], filled: Filled) -> tuple[dict[int, Outcome], Exception | None]:
         """Commit table by table: one that fails does not undo another, its records are for the next try."""
+        shares: dict[str, list[Planned]] = {}
+        for plan in plans:
+            shares.setdefault(_dataset(plan.record.tp), []).append(plan)
         outcomes: dict[int, Outcome] = {}
         failed: Exception | None = None
-        for dataset, work in works.items():
+        for dataset, share in shares.items():
             try:
-                self._commit(dataset, work)
+                self._commit(dataset, share, filled.files.get(dataset, []))
             except (OSError, DeltaError, duckdb.Error, Stale) as error:
                 failed = error
-                outcomes |= {id(plan): Outcome(plan.record, retry=True) for plan in work.plans}
+                outcomes |= {id(plan): Outcome(plan.record, retry=True) for plan in share}
             else:
-                outcomes |= _outcomes(work)
+                outcomes |= {id(plan): _outcome(plan, filled) for plan in share}
         return outcomes, failed
 
     def _sweep(self) -> None:
@@ -178,122 +167,59 @@ class LakeSink:
             except (OSError, DeltaError):
                 log.warning("%s is left over from a failed write; vacuum will delete it", root / file.path)
 
-    def _plan(self, records: Sequence[Record], now: float) -> list[Planned]:
-        tps = {record.tp for record in records}
-        positions = {tp: self.table(_dataset(tp)).position(tp) for tp in tps}
-        return Planner(self._ledgers.knowing, positions, now).plan(records)
-
-    def _read(self, works: Mapping[str, _Work], now: float) -> None:
-        """Parse what is to be stored and write it to files that no commit names yet. All cores work: DuckDB reads one
-        piece with one thread, so several are read at once, and the next group while one is written."""
-        with ThreadPoolExecutor(self.settings.threads) as pool:
-            before: _Group | None = None
-            for dataset, work in works.items():
-                work.dead.update((id(plan), list(plan.dead)) for plan in work.plans)
-                for region, date, plans in self._groups(work.plans, now):
-                    reads = [
-                        (some, pool.submit(self._parse, dataset, some, now)) for some in _pieces(plans, _PIECE_BYTES)
-                    ]
-                    if before:
-                        self._finish(before, pool)
-                    before = _Group(work, self.table(dataset).root, region, date, reads)
-            if before:
-                self._finish(before, pool)
-        for work in works.values():
-            work.files = [file.result() for file in work.writes]
-
-    def _parse(self, dataset: str, plans: Sequence[Planned], now: float) -> Read:
+    def _make(self, now: float, place: Place, plans: Sequence[Planned]) -> Made:
         with self._con.cursor() as cursor:
-            return read(cursor, dataset, plans, now)
+            found = read(cursor, place.dataset, plans, now)
+        file = self._write_rows(place, found.rows) if found.rows.num_rows else None
+        return Made(file, found.stored, found.dead)
 
-    def _finish(self, group: _Group, pool: ThreadPoolExecutor) -> None:
-        """Take in what was read of a group, and have its file written."""
-        work = group.work
-        parts: list[pa.Table] = []
-        for plans, reading in group.reads:
-            result = reading.result()
-            parts.append(result.rows)
-            for plan, stored, dead in zip(plans, result.stored, result.dead, strict=True):
-                work.stored[id(plan)] = stored
-                work.dead[id(plan)] += dead
-        rows = pa.concat_tables(parts).unify_dictionaries()
-        if rows.num_rows:
-            work.writes.append(pool.submit(self._write_rows, group.root, rows, group.region, group.date))
-
-    def _groups(self, plans: Iterable[Planned], now: float) -> Iterator[tuple[str, str, list[Planned]]]:
-        """The plans that have lines to store, by the partition they go to, in files of a bounded size."""
-        groups: dict[tuple[str, str], list[Planned]] = {}
-        for plan in plans:
-            if plan.fresh and plan.header is not None:
-                date = date_of(plan.header.day, now, self.settings.keep_days)
-                groups.setdefault((plan.header.region, date), []).append(plan)
-        for (region, date), members in groups.items():
-            for part in _pieces(members, _FILE_BYTES):
-                yield region, date, part
-
-    def _write_rows(self, root: Path, rows: pa.Table, region: str, date: str) -> DataFile:
-        file = write_file(root, rows, region, date, self.clock.time())
+    def _write_rows(self, place: Place, rows: pa.Table) -> DataFile:
+        root = self.path / place.dataset
+        file = write_file(root, rows, place.region, place.date, self.clock.time())
         self._written.append((root, file))
         return file
 
-    def _commit_dead(self, works: Mapping[str, _Work], now: float) -> None:
+    def _commit_dead(self, plans: Iterable[Planned], filled: Filled, now: float) -> None:
         """Commit the dead letters that are not in their table yet: those of records at or behind its own position."""
         table = self.table(DEAD)
-        letters: dict[tuple[str, str], list[DeadLetter]] = {}
+        letters: dict[str, list[DeadLetter]] = {}
         moved: dict[TopicPartition, int] = {}
-        date = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
-        for work in works.values():
-            for plan in work.plans:
-                tp = plan.record.tp
-                if plan.record.offset >= (table.position(tp) or 0) and work.dead[id(plan)]:
-                    for letter in work.dead[id(plan)]:
-                        letters.setdefault((letter.region, date), []).append(letter)
-                    moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
+        for plan in plans:
+            tp, dead = plan.record.tp, _dead(plan, filled)
+            if dead and plan.record.offset >= (table.position(tp) or 0):
+                for letter in dead:
+                    letters.setdefault(letter.region, []).append(letter)
+                moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
         if letters:
+            date = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
             files = [
-                self._write_rows(table.root, rows_of_dead(some), *partition) for partition, some in letters.items()
+                self._write_rows(Place(DEAD, region, date), rows_of_dead(some)) for region, some in letters.items()
             ]
             table.commit(adds=[add_action(file, new_data=True) for file in files], positions=moved)
 
-    def _commit(self, dataset: str, work: _Work) -> None:
+    def _commit(self, dataset: str, plans: Sequence[Planned], files: Iterable[DataFile]) -> None:
         table = self.table(dataset)
         moved: dict[TopicPartition, int] = {}
-        for plan in work.plans:
+        for plan in plans:
             tp = plan.record.tp
             moved[tp] = max(moved.get(tp, table.position(tp) or 0), plan.record.next_offset)
-        adds = [add_action(file, new_data=True) for file in work.files]
+        adds = [add_action(file, new_data=True) for file in files]
         if adds or any(moved[tp] != table.position(tp) for tp in moved):
             table.commit(adds=adds, positions=moved)
-        for plan in work.plans:
+        for plan in plans:
             if plan.header is not None:
                 account(self._ledgers.knowing(plan.header), plan)
 
 
-def _outcomes(work: _Work) -> dict[int, Outcome]:
-    return {
-        id(plan): Outcome(
-            plan.record,
-            stored=work.stored.get(id(plan), 0),
-            duplicate=plan.duplicate,
-            dead=sum(letter.count for letter in work.dead[id(plan)]),
-        )
-        for plan in work.plans
-    }
+def _outcome(plan: Planned, filled: Filled) -> Outcome:
+    dead = sum(letter.count for letter in _dead(plan, filled))
+    return Outcome(plan.record, stored=filled.stored.get(id(plan), 0), duplicate=plan.duplicate, dead=dead)
+
+
+def _dead(plan: Planned, filled: Filled) -> tuple[DeadLetter, ...]:
+    """Its dead letters: those that were planned, and those that its lines made."""
+    return plan.dead + filled.dead.get(id(plan), ())
 
 
 def _dataset(tp: TopicPartition) -> str:
     return tp.topic.rpartition(".")[2]
-
-
-def _pieces(plans: Iterable[Planned], size_bytes: int) -> Iterator[list[Planned]]:
-    """The plans in runs of about `size_bytes` of bodies."""
-    piece: list[Planned] = []
-    size = 0
-    for plan in plans:
-        piece.append(plan)
-        size += len(plan.record.body)
-        if size >= size_bytes:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece

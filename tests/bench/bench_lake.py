@@ -75,7 +75,7 @@ def _ingest(report: Report, folder: Path, sink: LakeSink, made: Iterator[Batch])
         )
     reader = journal.reader("bench", DATASETS)
     gc.collect()
-    indexer = Indexer(reader, sink, SystemClock())
+    indexer = Indexer(reader, sink, SystemClock(), flush_s=0.1)  # or the last, partly filled write would be waited for
     began, cpu = time.perf_counter(), time.process_time()
     while indexer.counters.stored < events:
         indexer.step()
