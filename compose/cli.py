@@ -50,11 +50,12 @@ def up(config: Config = None, stack: OnStack = False) -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Run unattended, check every count, and end.")] = False,
     data: Annotated[Path, typer.Option(help="Emptied at start.")] = Path("lastbeat-data/demo"),
+    stack: OnStack = False,
 ) -> None:
     """A small payment shop with a day of history; one service dies, and you see what on-call would see."""
     from .demo.run import run
 
-    raise typer.Exit(run(once, data))
+    raise typer.Exit(run(once, data, stack=stack))
 
 
 @app.command()

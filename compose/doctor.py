@@ -68,7 +68,7 @@ def checks(settings: Settings, clock: Clock) -> list[Check]:
         machine.disk(settings),
         *door,
         boards(here),
-        indexer(here, clock),
+        indexer(here),
         store(here, clock),
         *state(here, clock, alive),
         notifiers(settings),
@@ -152,10 +152,10 @@ def boards(settings: Settings) -> Check:
     )
 
 
-def indexer(settings: Settings, clock: Clock) -> Check:
+def indexer(settings: Settings) -> Check:
     """How far is the lake behind the journal?"""
     try:
-        behind = backlog(settings, clock, "lake")
+        behind = backlog(settings, "lake")
     except (LastbeatError, OSError) as error:
         return Check("Indexer", Grade.BAD, str(error), f"check the files in {settings.journal_path}")
     if behind is None:
@@ -165,7 +165,7 @@ def indexer(settings: Settings, clock: Clock) -> Check:
     if total > _BEHIND_BYTES:
         worst = max(behind, key=behind.__getitem__)
         todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up (100 MiB/s and more)"
-        return Check("Indexer", Grade.WARN, f"{words}, most of {worst}", todo)
+        return Check("Indexer", Grade.WARN, f"{words}, most of {worst.topic}", todo)
     return Check("Indexer", Grade.GOOD, words)
 
 

@@ -30,7 +30,7 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(_journal(settings, writable=True)) as journal:
+    with closing(open_journal(settings, writable=True)) as journal:
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
@@ -58,7 +58,7 @@ def run_watch(settings: Settings) -> None:
     from alerts.watch import Watch
 
     with ExitStack() as stack:
-        journal = stack.enter_context(closing(_journal(settings)))
+        journal = stack.enter_context(closing(open_journal(settings)))
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
         reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(open_state(settings)))
@@ -96,7 +96,7 @@ def open_store(settings: Settings) -> Store:
         return ElasticStore(settings.elastic, CLOCK)
     from collector.lake.store import LakeStore
 
-    return LakeStore(settings.lake_path, _journal(settings), settings.lake, CLOCK)
+    return LakeStore(settings.lake_path, open_journal(settings), settings.lake, CLOCK)
 
 
 def open_state(settings: Settings) -> State:
@@ -110,7 +110,8 @@ def open_state(settings: Settings) -> State:
     return SqliteState(settings.state_path)
 
 
-def _journal(settings: Settings, *, writable: bool = False) -> Journal:
+def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
+    """What carries batches from the gateway to everybody else."""
     if settings.kafka:
         from collector.journal.kafka import KafkaJournal
 
@@ -149,7 +150,7 @@ def _fill(
     from collector.indexer import Indexer
 
     stack.enter_context(closing(sink))
-    journal = stack.enter_context(closing(_journal(settings)))
+    journal = stack.enter_context(closing(open_journal(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stack.enter_context(_stop_on_signal())
     stack.enter_context(_repeated(upkeep, every_s=60))

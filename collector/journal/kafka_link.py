@@ -127,3 +127,22 @@ def make_topic(settings: KafkaSettings, topic: str) -> None:
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wrong)])
     finally:
         admin.close()
+
+
+def remove_all(settings: KafkaSettings) -> None:
+    """Delete every topic and every reader group of this prefix, and what they hold. Raises Unavailable.
+
+    A group that somebody still reads with stays; what it committed goes with its topics.
+    """
+    from kafka import KafkaAdminClient
+
+    with reachable("delete", settings):
+        admin = KafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(settings))
+        try:
+            mine = f"{settings.prefix}."
+            if topics := [topic for topic in admin.list_topics() if topic.startswith(mine)]:
+                admin.delete_topics(topics, timeout_ms=REQUEST_TIMEOUT_MS)
+            if groups := [group["group_id"] for group in admin.list_groups() if group["group_id"].startswith(mine)]:
+                admin.delete_groups(groups)
+        finally:
+            admin.close()
