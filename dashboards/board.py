@@ -3,7 +3,7 @@ headline; and how a page stays live and says what can't be reached."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from collector.ports import Volume
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
@@ -19,7 +20,7 @@ from . import parts
 from .figures import moment
 from .queries import Questions
 from .scope import Choice, Scope, scope_of
-from .shaping import slots
+from .shaping import ranked, slots
 
 REFRESH_S = 2.0
 STORE_STILL = "Nothing is lost by this: gateways take events in, and the journal keeps them until the store is back."
@@ -75,11 +76,15 @@ class Board:
             f"{moment(scope.start, self.zone, self.clock.time())} – {moment(scope.end, self.zone, self.clock.time())}"
         )
 
-    def slots(self, ranked: list[str]) -> dict[str, int]:
-        """Which series has which colour: the same on all pages."""
-        taken = slots(st.session_state.get("colours", {}), ranked)
+    def slots(self, names: Sequence[str]) -> dict[str, int]:
+        """Which of the names, the most important first, has which colour: the same on all pages."""
+        taken = slots(st.session_state.get("colours", {}), names)
         st.session_state["colours"] = taken
         return taken
+
+    def slots_by_size(self, volume: Volume) -> dict[str, int]:
+        """Which of the biggest series has which colour; who has one already is only displaced by one much bigger."""
+        return self.slots(ranked(volume, favoured=st.session_state.get("colours", {})))
 
 
 @st.cache_resource(show_spinner=False)

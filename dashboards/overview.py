@@ -26,7 +26,6 @@ from .shaping import (
     heat,
     merge_series,
     percentile_line,
-    ranked,
     rate_line,
     rates,
     ratio_line,
@@ -152,7 +151,7 @@ def _volume_chart(
         return
     at = moment(peak.at, board.zone, scope.end)
     parts.title("Volume by service", f"peak {rate(peak.per_s)} at {at}, {parts.plain(peak.name)} {percent(peak.share)}")
-    slots = board.slots(ranked(by_service))
+    slots = board.slots_by_size(by_service)
     marks = marks_frame(
         peak=(peak.at, peak.per_s, f"{rate(peak.per_s)} · {at}"),
         incidents=incidents,

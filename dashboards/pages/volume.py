@@ -154,7 +154,7 @@ def _chart(board: Board, scope: Scope, volume: Volume, before: Volume, peak: Top
 
 
 def _slots(board: Board, volume: Volume) -> Mapping[str, int]:
-    return LEVEL_SLOTS if _by() == "level" else board.slots(ranked(volume))
+    return LEVEL_SLOTS if _by() == "level" else board.slots_by_size(volume)
 
 
 def _before(scope: Scope, before: Volume) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from collector.latency import bucket_of
 from collector.ports import Latency, Volume
 from dashboards.scope import Choice, Scope
-from dashboards.shaping import MOST_SERIES, OTHER, coarse, heat, rates, slots, spark, top_of, trend
+from dashboards.shaping import MOST_SERIES, OTHER, coarse, heat, ranked, rates, slots, spark, top_of, trend
 
 NOON = 1_763_726_400.0
 SCOPE = Scope(Choice(), NOON, NOON + 36, 10.0)  # three whole steps, and six seconds of a fourth
@@ -86,14 +86,20 @@ def test_a_series_keeps_its_colour_while_others_come_and_go() -> None:
     assert (second["a"], second["c"], second["b"], second["x"]) == (0, 2, 1, 3)
 
 
+def test_a_series_in_the_legend_is_only_displaced_by_one_much_bigger() -> None:
+    volume = Volume(1.0, (NOON,), {"a": (70,), "b": (80,), "c": (106,)})
+    assert ranked(volume) == ["c", "b", "a"]
+    assert ranked(volume, favoured={"a"}) == ["c", "a", "b"]
+
+
 @given(some.lists(some.lists(some.sampled_from("abcdefghijkl"), unique=True), max_size=12))
 def test_colours_are_never_shared_and_never_too_many(pages: list[list[str]]) -> None:
     taken: dict[str, int] = {}
-    for ranked in pages:
+    for names in pages:
         before = taken
-        taken = slots(taken, ranked)
+        taken = slots(taken, names)
         assert len(set(taken.values())) == len(taken) <= MOST_SERIES
         assert set(taken.values()) <= set(range(MOST_SERIES))
-        shown = ranked[:MOST_SERIES]
+        shown = names[:MOST_SERIES]
         assert set(shown) <= set(taken)
         assert all(taken[name] == before[name] for name in shown if name in before)
