@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from collector.ports import Gap, Reader, State
+from collector.figures import labelled, lag_figures
+from collector.ports import Gap, Reader, State, TopicPartition
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
@@ -64,6 +65,7 @@ class Watch:
         self._stepped_at = clock.monotonic()
         self._forget_at = clock.monotonic() + FORGET_EVERY_S
         self._journal_error = ""
+        self._lag: dict[TopicPartition, int] = {}
         self.gaps = 0
         self.steps = 0
         self.failed_steps = 0
@@ -153,7 +155,18 @@ class Watch:
             "open_incidents": len(self.book.opens()),
             "held_processes": self._judge.held,
             "portion_seconds": self._keeper.portion_took_s,
+            **lag_figures(self._lag),
+            **self._sight(),
         }
+
+    def _sight(self) -> dict[str, float]:
+        """For each region and ingress: whether the watch sees there, and how long no canary has come."""
+        found: dict[str, float] = {}
+        for path in list(self.roster.paths.values()):
+            place = {"region": path.partition.region, "ingress": path.ingress}
+            found[labelled("sees", **place)] = float(not path.blind)
+            found[labelled("unseen_seconds", **place)] = path.sight.missed_s
+        return found
 
     # --- inside ---
 
@@ -169,7 +182,7 @@ class Watch:
         try:
             while self._read_some() and self._clock.monotonic() < until:
                 pass
-            lag = self._reader.lag()
+            lag = self._lag = self._reader.lag()
         except Unavailable as error:
             for partition in self.roster.partitions.values():
                 partition.caught_up = False

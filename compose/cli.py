@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -171,7 +172,12 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
 
 def main() -> None:
     """The entry point: errors that people can mend are one line, not a traceback."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.Formatter.converter = time.gmtime  # as everything else that it says of times
+    logging.basicConfig(
+        format="%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        level=logging.INFO,
+    )
     for library, level in _LIBRARIES.items():
         logging.getLogger(library).setLevel(level)
     try:

@@ -7,6 +7,7 @@ Streamlit in every process would cost each its start and a hundred megabytes.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -15,12 +16,15 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from collector.ports import Journal, Sink, State, Store
+from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
+from shippers.errors import LastbeatError
 
 from .health import served
 from .settings import Settings
+
+log = logging.getLogger("lastbeat.roles")
 
 CLOCK = SystemClock()
 
@@ -31,6 +35,7 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.serve import serve
 
     with closing(open_journal(settings, writable=True)) as journal:
+        log.info("gateway: writes to %s", journal_words(settings))
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
@@ -67,7 +72,9 @@ def run_watch(settings: Settings) -> None:
         watch = Watch(reader, state, alerts, CLOCK)
         health = settings.health
         stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
+        log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         watch.run(stop)
+        log.info("watch: stopped")
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -84,8 +91,22 @@ def run_boards(settings: Settings, config: Path | None) -> None:
         "server.headless": True,
     }
     options = {name.replace(".", "_"): value for name, value in flags.items()}
-    bootstrap.load_config_options(options)
-    bootstrap.run(str(script), False, [str(config)] if config else [], options)
+    with ExitStack() as stack:
+        state = stack.enter_context(closing(open_state(settings)))
+        health = settings.health
+        stack.enter_context(served("boards", health.host, health.boards, partial(_reachable, state), dict))
+        log.info("boards: at %s, on %s", settings.boards_url, state_words(settings))
+        bootstrap.load_config_options(options)
+        bootstrap.run(str(script), False, [str(config)] if config else [], options)
+
+
+def _reachable(state: State) -> dict[str, str]:
+    """The boards work if they can ask; they keep nothing of their own that could be ill."""
+    try:
+        state.get(Table.SNAPSHOTS, "boards")
+    except LastbeatError as error:
+        return {"status": "waiting", "why": str(error)}
+    return {"status": "ok", "why": ""}
 
 
 def open_store(settings: Settings) -> Store:
@@ -119,6 +140,16 @@ def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
     from collector.journal.local import LocalJournal
 
     return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=writable)
+
+
+def journal_words(settings: Settings) -> str:
+    """Where the journal is, for people."""
+    return f"Kafka at {settings.kafka.bootstrap}" if settings.kafka else f"the journal in {settings.journal_path}"
+
+
+def state_words(settings: Settings) -> str:
+    """Where events and state are, for people."""
+    return f"Elasticsearch at {', '.join(settings.elastic.urls)}" if settings.elastic else f"files in {settings.data}"
 
 
 def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
@@ -157,6 +188,12 @@ def _fill(
     indexer = Indexer(reader, sink, CLOCK)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
+    log.info(
+        "%s: from %s to %s",
+        role,
+        journal_words(settings),
+        state_words(settings) if group == "elastic" else settings.lake_path,
+    )
     indexer.run(stop)
 
 
