@@ -1,7 +1,7 @@
 """The names of a role's figures: plain, or with labels in Prometheus's own notation, `lag{partition="0",topic="t"}`.
 
-Label values are of closed sets (topics, outcomes, ingresses). What names don't hold is replaced in them, so that nothing
-that came from outside can break the format.
+Label values are of closed sets (topics, outcomes, ingresses). What names don't hold is replaced in them, so that what
+came from outside can't break the format.
 """
 
 from __future__ import annotations
