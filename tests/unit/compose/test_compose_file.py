@@ -121,5 +121,3 @@ def test_grafana_is_given_what_its_datasources_ask_for() -> None:
     asked = set(re.findall(r"\$([A-Z_]+)", provisioned))
     assert asked <= services(SET)["grafana"]["environment"].keys()
     assert {source["type"] for source in yaml.safe_load(provisioned)["datasources"]} == {"elasticsearch"}
-
-
