@@ -19,6 +19,7 @@ from typing import Any, cast
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
+from .complaint import Complaint
 from .figures import labelled, lag_figures
 from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
 
@@ -29,7 +30,6 @@ _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S = 0.25
 _STALLED_S = 120.0
 _LAG_EVERY_S = 5.0
-_REMIND_EVERY_S = 60.0
 _RECORD_OVERHEAD = 500
 _CANARY = b'"canary":true'
 
@@ -93,7 +93,9 @@ class Indexer:
         self._backoff_s = 0.0
         self._paused = False
         self._trouble = ""
-        self._unread, self._remind_at = "", 0.0
+        self._unread = Complaint(
+            log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
+        )
         self._lag: dict[TopicPartition, int] = {}
         self._lag_at = 0.0
         self._stepped_at = clock.monotonic()
@@ -141,10 +143,10 @@ class Indexer:
         """`status` (ok, waiting for the sink, unread as the journal can't be read, or stalled) and what it rests on.
         From any thread."""
         age_s = self._clock.monotonic() - self._stepped_at
-        status = "waiting" if self._trouble else "unread" if self._unread else "ok"
+        status = "waiting" if self._trouble else "unread" if self._unread.text else "ok"
         return {
             "status": "stalled" if age_s > _STALLED_S else status,
-            "why": self._trouble or self._unread,
+            "why": self._trouble or self._unread.text,
             "last_step_s": round(age_s, 3),
             "held_batches": self._holds_any(),
         }
@@ -178,7 +180,7 @@ class Indexer:
             self._pause_or_resume()
             records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
-            self._note_journal("")
+            self._unread.note("")
             return records
         except Gap as gap:
             if not self._was_settled(gap):
@@ -186,22 +188,12 @@ class Indexer:
                 self.counters.gaps.append(str(gap))
             return []
         except LastbeatError as error:
-            self._note_journal(str(error))
+            self._unread.note(str(error))
             return []
-
-    def _note_journal(self, trouble: str) -> None:
-        """Said when it begins, once a minute, and when it is over: a line for each attempt would bury all others."""
-        now = self._clock.monotonic()
-        if trouble and (not self._unread or now >= self._remind_at):
-            log.warning("nothing can be read now, this goes on by itself: %s", trouble)
-            self._remind_at = now + _REMIND_EVERY_S
-        elif self._unread and not trouble:
-            log.warning("the journal can be read again")
-        self._unread = trouble
 
     def _measure_lag(self) -> None:
         now = self._clock.monotonic()
-        if self._unread or now < self._lag_at:
+        if self._unread.text or now < self._lag_at:
             return
         self._lag_at = now + _LAG_EVERY_S
         try:

@@ -19,7 +19,7 @@ from .supervisor import MISCONFIGURED
 _LIBRARIES = {
     "httpx": logging.WARNING,
     "apscheduler": logging.WARNING,
-    "elastic_transport": logging.WARNING,
+    "elastic_transport": logging.ERROR,  # who asked says what it means
     "kafka": logging.CRITICAL,  # each retry of a connection is an ERROR to it; the journal says it once, in words
 }
 
