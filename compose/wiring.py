@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from collector.complaint import Complaint
 from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
@@ -202,8 +203,19 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
     """Let `job` run every so often, on a thread of its own, one run at a time."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # a run longer than its interval is no event
+    failing = Complaint(log, CLOCK, "upkeep could not be done, it is tried again", "upkeep is done again")
+
+    def run() -> None:
+        try:
+            job()
+        except LastbeatError as error:
+            failing.note(str(error))
+        else:
+            failing.note("")
+
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(job, "interval", seconds=every_s)
+    scheduler.add_job(run, "interval", seconds=every_s)
     scheduler.start()
     try:
         yield
