@@ -52,11 +52,12 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Run unattended, check every count, and end.")] = False,
     data: Annotated[Path, typer.Option(help="Emptied at start.")] = Path("lastbeat-data/demo"),
     stack: OnStack = False,
+    hours: Annotated[int, typer.Option(min=1, max=48, help="How much history to fill in.")] = 24,
 ) -> None:
     """A small payment shop with a day of history; one service dies, and you see what on-call would see."""
     from .demo.run import run
 
-    raise typer.Exit(run(once, data, stack=stack))
+    raise typer.Exit(run(once, data, stack=stack, hours=hours))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from collector.complaint import Complaint
 from collector.ports import Journal, Sink, State, Store, Table
@@ -28,6 +29,7 @@ from .settings import Settings
 log = logging.getLogger("lastbeat.roles")
 
 CLOCK = SystemClock()
+_STOP_WITHIN_S = 9.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -225,9 +227,23 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
+    """What SIGTERM sets. A server that hangs must not keep the process beyond `_STOP_WITHIN_S`: nothing is lost by
+    then going without its answer, since what isn't settled is not committed, and is read again."""
     stop = threading.Event()
+
+    def give_up() -> None:
+        log.warning("not done in %.0f s, a server doesn't answer: what is under way is read again", _STOP_WITHIN_S)
+        os._exit(1)
+
+    def obey(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            last = threading.Timer(_STOP_WITHIN_S, give_up)
+            last.daemon = True
+            last.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, obey)
     yield stop
 
 

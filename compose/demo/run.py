@@ -35,8 +35,8 @@ regions = ["cn-east", "cn-north"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(once: bool, data: Path, *, stack: bool = False) -> int:
-    """Run the demo in `data`, with `stack` on the local Kafka and Elasticsearch.
+def run(once: bool, data: Path, *, stack: bool = False, hours: int = 24) -> int:
+    """Run the demo in `data`, with `stack` on the local Kafka and Elasticsearch, and so many hours of history.
 
     Returns the exit code: with `once`, 0 only if every check holds.
     """
@@ -47,6 +47,7 @@ def run(once: bool, data: Path, *, stack: bool = False) -> int:
         with _Interrupts() as interrupts, ExitStack() as opened:
             try:
                 demo = _set_up(opened, data, screen, interrupts, boards=not once, on_servers=stack)
+                demo.hours = hours
                 return tell(demo, once=once)
             finally:
                 interrupts.ignore()  # a second Ctrl-C must not cut the clearing up

@@ -73,7 +73,7 @@ class Screen:
             yield lambda done, events: None  # noqa: ARG005
             return
         columns = (
-            TextColumn("  filling 24 h of history"),
+            TextColumn(f"  filling {seconds / 3600:.0f} h of history"),
             BarColumn(40),
             TaskProgressColumn(),
             TextColumn("{task.fields[events]:>9,} events"),

@@ -22,7 +22,7 @@ from .ailment import LASTS_S
 from .evidence import Death, beats_of, behind_of, death_of, dropped_of, incidents_of, stored_of
 from .figures import DEADLINE_S, Check, Figures
 from .fill import fill
-from .history import DAY_S, History
+from .history import HOUR_S, History
 from .processes import Processes
 from .screen import Screen, View
 from .topology import INSTANCES, VICTIM
@@ -54,6 +54,8 @@ class Demo:
     screen: Screen
     clock: Clock
     interrupted: Event
+    hours: int = 24
+    """How much of the shop's past there is."""
     live_since: float = 0.0
     history: dict[str, int] = field(default_factory=dict)
 
@@ -112,20 +114,20 @@ def tell(demo: Demo, *, once: bool) -> int:
 
 
 def _fill_history(demo: Demo) -> None:
-    clock, began = demo.clock, demo.clock.time()
-    history = History(began - DAY_S, began, Random(), socket.gethostname())
+    clock, began, past_s = demo.clock, demo.clock.time(), demo.hours * HOUR_S
+    history = History(began - past_s, began, Random(), socket.gethostname())
 
     def sent() -> None:
         demo.go_on()
-        show(history.at - began + DAY_S, sum(history.emitted.values()))
+        show(history.at - began + past_s, sum(history.emitted.values()))
 
-    with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(DAY_S) as show:
+    with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(past_s) as show:
         fill(history, began, transport, clock, sent)
         fill(history, clock.time(), transport, clock, sent)  # the time that this took is past by now, too
     demo.history = dict(history.emitted)
     took, total = clock.time() - began, sum(demo.history.values())
     stored = _stored(demo, began)
-    words = f"✔ 24 h of history through the gateway in {took:.1f} s"
+    words = f"✔ {demo.hours} h of history through the gateway in {took:.1f} s"
     if stored < total:  # a server that still has it all to write would have no time for the shop
         stored = _wait_until_stored(demo, began, total)
         words += f", stored after {clock.time() - began:.1f} s"
@@ -143,7 +145,7 @@ def _wait_until_stored(demo: Demo, began: float, total: int) -> int:
 
 
 def _stored(demo: Demo, began: float) -> int:
-    return sum(stored_of(demo.store, began - DAY_S, demo.clock.time()).values())
+    return sum(stored_of(demo.store, began - demo.hours * HOUR_S, demo.clock.time()).values())
 
 
 def _start_shop(demo: Demo) -> None:
@@ -215,7 +217,7 @@ def _balance(demo: Demo, death: Death) -> int:
 def _figures(demo: Demo, death: Death) -> Figures:
     now, live = demo.clock.time(), demo.shop.emitted()
     dead, living = incidents_of(demo.state)
-    since = now - DAY_S - 3_600.0
+    since = now - (demo.hours + 1) * HOUR_S
     return Figures(
         victim=VICTIM.name,
         emitted={name: demo.history.get(name, 0) + count for name, count in live.items()},

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -134,8 +134,9 @@ class Roles:
         for role in self.running.values():
             eventually(role.is_healthy, within_s, lambda role=role: f"{role.name}\n{role.log.read_text()}")  # type: ignore[misc]
 
-    def stop(self) -> dict[str, float]:
-        """SIGTERM to all at once; how long each took. Fails for one that takes longer than ten seconds, or fails."""
+    def stop(self, codes: Collection[int] = (0,)) -> dict[str, float]:
+        """SIGTERM to all at once; how long each took. Fails for one that takes longer than ten seconds, or ends with
+        another exit code than these."""
         began, took = time.monotonic(), {}
         for role in self.running.values():
             role.process.send_signal(signal.SIGTERM)
@@ -144,7 +145,7 @@ class Roles:
                 code = role.process.wait(max(0.1, 10.0 - (time.monotonic() - began)))
             except subprocess.TimeoutExpired:
                 raise AssertionError(f"{name} did not stop within 10 s:\n{role.log.read_text()}") from None
-            assert code == 0, f"{name} ended with {code}:\n{role.log.read_text()}"
+            assert code in codes, f"{name} ended with {code}:\n{role.log.read_text()}"
             took[name] = time.monotonic() - began
         self.running.clear()
         return took

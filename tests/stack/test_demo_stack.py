@@ -46,15 +46,16 @@ def topics_of(stack: Stack, prefix: str) -> set[str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.soak)])
 def test_the_demo_on_servers_accounts_for_every_event_twice_and_removes_only_its_own(
-    bootstrap: str, elasticsearch: str, stack: Stack
+    hours: int, bootstrap: str, elasticsearch: str, stack: Stack
 ) -> None:
     data = stack.home.parent / "demo"
     own = leave_behind(prefix_of(data), stack)
     neighbour = leave_behind(prefix_of(stack.home.parent / "other"), stack)
     running = [stack.process(name) for name in ("kafka", "elasticsearch")]
     try:
-        out = run_once(data, "--stack", within_s=WITHIN_S)
+        out = run_once(data, "--stack", "--hours", str(hours), within_s=WITHIN_S, at_least=hours * 4_000)
         assert figure("events in the archive", out) == figure("events stored", out)
         assert "they ran already, and go on running" in out
         assert [stack.process(name) for name in ("kafka", "elasticsearch")] == running
