@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from collector.complaint import Complaint
 from collector.ports import Conflict, Row, State, Table
 from shippers.clock import Clock
 from shippers.errors import Unavailable
@@ -53,6 +54,12 @@ class Book:
         self._by_key: dict[str, str] = {}
         self._retry_at = float("-inf")
         self._loaded = False
+        self._apart = Complaint(
+            log,
+            clock,
+            "State can't be reached, incidents are told from a file",
+            "incidents and State are together again",
+        )
         self.conflicts = 0
 
     def load(self) -> None:
@@ -206,7 +213,9 @@ class Book:
                 self._outbox.clear()
             except (Unavailable, OSError) as error:
                 self._retry_at = self._clock.monotonic() + RETRY_STATE_S
-                log.warning("incidents can't be brought together with State: %s", error)
+                self._apart.note(str(error))
+            else:
+                self._apart.note("")
             self._forget()
 
     def _load_from_state(self) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from collector.complaint import Complaint
 from collector.ports import State, Table, TopicPartition
 from shippers.clock import Clock
 from shippers.errors import Unavailable
@@ -48,6 +49,12 @@ class Keeper:
         self._pending: list[Instance | Service] = []
         self._clocks: dict[str, Any] | None = None
         self._service_rows: dict[str, ServiceRow] = {}
+        self._unwritten = Complaint(
+            log,
+            clock,
+            "the fleet's rows can't be written now, they will be later",
+            "the fleet's rows are written again",
+        )
         self.portion_took_s = 0.0
         self.failures = 0
 
@@ -150,11 +157,12 @@ class Keeper:
         except Unavailable as error:
             self._fail(error)
             return False
+        self._unwritten.note("")
         return True
 
     def _fail(self, error: Unavailable) -> None:
         self.failures += 1
-        log.warning("the fleet's rows can't be written now, they will be later: %s", error)
+        self._unwritten.note(str(error))
 
     def _with_incidents(self) -> set[Service]:
         found = (self._roster.services.get(f"{each.region}/{each.service}") for each in self._book.opens())

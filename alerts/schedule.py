@@ -51,7 +51,7 @@ def run_watch(watch: Watch, stop: threading.Event, clock: Clock, dead_mans_switc
     scheduler.start()
     try:
         while not clock.wait(stop, LOOK_EVERY_S):
-            if clock.monotonic() - last.at > STALLED_S:
+            if last.idle_s() > STALLED_S:
                 _run_now(scheduler)
     finally:
         scheduler.shutdown(wait=True)
@@ -59,26 +59,37 @@ def run_watch(watch: Watch, stop: threading.Event, clock: Clock, dead_mans_switc
 
 
 class _Last:
-    """When the last round began, by the monotonic clock."""
+    """When the last round ended, by the monotonic clock; one that takes long is no standstill."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.at = clock.monotonic()
+        self._ended_at = clock.monotonic()
+        self._under_way = False
 
-    def mark(self) -> None:
-        self.at = self._clock.monotonic()
+    def began(self) -> None:
+        self._under_way = True
+
+    def ended(self) -> None:
+        self._ended_at, self._under_way = self._clock.monotonic(), False
+
+    def idle_s(self) -> float:
+        """How long no round has been under way."""
+        return 0.0 if self._under_way else self._clock.monotonic() - self._ended_at
 
 
 def _guard(watch: Watch, work: Callable[[], None], last: _Last | None = None) -> Callable[[], None]:
     def guarded() -> None:
         if last is not None:
-            last.mark()
+            last.began()
         try:
             work()
         except Exception:
             # A fault of ours in one round must not end the watch; it is said, counted, and tried again.
             watch.failed_steps += 1
             log.exception("a round of the watch failed")
+        finally:
+            if last is not None:
+                last.ended()
 
     return guarded
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from collector.ports import Gap, Reader, State
+from collector.figures import labelled, lag_figures
+from collector.ports import Gap, Reader, State, TopicPartition
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
@@ -36,6 +37,8 @@ log = logging.getLogger("lastbeat.alerts.watch")
 POLL_BYTES = 4 * 1024 * 1024
 READ_BUDGET_S = 0.5
 """A round reads for this long at most; what is left is lag, and nobody is judged until it is read."""
+POLL_S = 0.05
+"""How long a poll waits for what is known to be there."""
 STALLED_S = 10.0
 FORGET_EVERY_S = 600.0
 
@@ -64,6 +67,7 @@ class Watch:
         self._stepped_at = clock.monotonic()
         self._forget_at = clock.monotonic() + FORGET_EVERY_S
         self._journal_error = ""
+        self._lag: dict[TopicPartition, int] = {}
         self.gaps = 0
         self.steps = 0
         self.failed_steps = 0
@@ -153,7 +157,18 @@ class Watch:
             "open_incidents": len(self.book.opens()),
             "held_processes": self._judge.held,
             "portion_seconds": self._keeper.portion_took_s,
+            **lag_figures(self._lag),
+            **self._sight(),
         }
+
+    def _sight(self) -> dict[str, float]:
+        """For each region and ingress: whether the watch sees there, and how long no canary has come."""
+        found: dict[str, float] = {}
+        for path in list(self.roster.paths.values()):
+            place = {"region": path.partition.region, "ingress": path.ingress}
+            found[labelled("sees", **place)] = float(not path.blind)
+            found[labelled("unseen_seconds", **place)] = path.sight.missed_s
+        return found
 
     # --- inside ---
 
@@ -164,30 +179,46 @@ class Watch:
         return Refusals(self.roster, self.book)
 
     def _read(self) -> str:
-        """Read what there is; why not, if the journal can't be read."""
+        """Read to the end as it stands now, or as far as READ_BUDGET_S goes; why not, if the journal can't be read.
+
+        What comes in meanwhile is the next round's: a partition on which something always comes in is read to its end
+        all the same.
+        """
         until = self._clock.monotonic() + READ_BUDGET_S
         try:
-            while self._read_some() and self._clock.monotonic() < until:
-                pass
-            lag = self._reader.lag()
+            lag = self._lag = dict(self._reader.lag())
+            behind = {tp: left for tp, left in lag.items() if left}
+            wait_s = 0.0  # one look is due in any case: it is how new partitions come
+            while self._read_some(behind, wait_s) and behind and self._clock.monotonic() < until:
+                wait_s = POLL_S
+            if behind:  # numbers that no record has are no backlog
+                behind = {tp: left for tp, left in self._reader.lag().items() if left}
         except Unavailable as error:
             for partition in self.roster.partitions.values():
                 partition.caught_up = False
             return str(error)
         for tp, partition in self.roster.partitions.items():
-            partition.caught_up = lag.get(tp, 0) == 0
+            partition.caught_up = tp not in behind
         return ""
 
-    def _read_some(self) -> bool:
-        """Whether there may be more."""
+    def _read_some(self, behind: dict[TopicPartition, int], wait_s: float) -> bool:
+        """Whether there may be more. What is read is taken off `behind`; who has come only just now is put there."""
         try:
-            records = self._reader.poll(POLL_BYTES, 0)
+            records = self._reader.poll(POLL_BYTES, wait_s)
         except Gap as gap:
             self._tell_gap(gap)
+            behind.pop(gap.tp, None)
+            behind.update((tp, left) for tp, left in self._reader.lag().items() if left)
             return True
         for record in records:
+            tp = record.tp
             self.roster.apply(record)
-        return bool(records)
+            left = behind.get(tp, 0 if tp in self._lag else 1) - (record.next_offset - record.offset)
+            if left > 0 or tp not in self._lag:
+                behind[tp] = max(1, left)
+            else:
+                behind.pop(tp, None)
+        return bool(records) or bool(behind and not wait_s)
 
     def _tell_gap(self, gap: Gap) -> None:
         """Beats were gone before they were read. The canaries went with them, so sight has a gap too; this tells it."""

@@ -19,6 +19,8 @@ from typing import Any, cast
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
+from .complaint import Complaint
+from .figures import labelled, lag_figures
 from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
@@ -27,6 +29,7 @@ _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S = 0.25
 _STALLED_S = 120.0
+_LAG_EVERY_S = 5.0
 _RECORD_OVERHEAD = 500
 _CANARY = b'"canary":true'
 
@@ -90,6 +93,11 @@ class Indexer:
         self._backoff_s = 0.0
         self._paused = False
         self._trouble = ""
+        self._unread = Complaint(
+            log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
+        )
+        self._lag: dict[TopicPartition, int] = {}
+        self._lag_at = 0.0
         self._stepped_at = clock.monotonic()
         self.counters = Counters()
 
@@ -104,6 +112,15 @@ class Indexer:
                 self._settle(wait=True)
             if not self._holds_any():
                 self._commit_skipped()
+        log.info("stopped: %s", self._words())
+
+    def _words(self) -> str:
+        counters, held = self.counters, self._holds_any()
+        rest = f"{held} batches that it held are read again after the start" if held else "nothing was left over"
+        return (
+            f"{counters.stored:,} events stored, {counters.duplicate:,} were there already, "
+            f"{counters.dead:,} to the dead letters; {rest}"
+        )
 
     def step(self) -> None:
         """Read a little, and begin or settle a write if it is time. Blocks for about a quarter of a second at most."""
@@ -112,6 +129,7 @@ class Indexer:
         if busy:
             futures.wait([cast("Future[list[Outcome]]", self._write)], _PATIENCE_S)
         self._take(self._read(timeout_s=0.0 if busy else _PATIENCE_S))
+        self._measure_lag()
         self._settle()
         now = self._clock.monotonic()
         if self._waiting.records and self._write is None:
@@ -122,12 +140,13 @@ class Indexer:
             self._commit_skipped()
 
     def health(self) -> dict[str, Any]:
-        """`status` (ok, waiting or stalled) and what it rests on. From any thread."""
+        """`status` (ok, waiting for the sink, unread as the journal can't be read, or stalled) and what it rests on.
+        From any thread."""
         age_s = self._clock.monotonic() - self._stepped_at
-        status = "stalled" if age_s > _STALLED_S else "waiting" if self._trouble else "ok"
+        status = "waiting" if self._trouble else "unread" if self._unread.text else "ok"
         return {
-            "status": status,
-            "why": self._trouble,
+            "status": "stalled" if age_s > _STALLED_S else status,
+            "why": self._trouble or self._unread.text,
             "last_step_s": round(age_s, 3),
             "held_batches": self._holds_any(),
         }
@@ -136,14 +155,16 @@ class Indexer:
         """Its counters, and what it holds now. From any thread."""
         counters = self.counters
         return {
-            "stored_events_total": counters.stored,
-            "duplicate_events_total": counters.duplicate,
-            "dead_events_total": counters.dead,
+            labelled("events_total", outcome="stored"): counters.stored,
+            labelled("events_total", outcome="duplicate"): counters.duplicate,
+            labelled("events_total", outcome="dead"): counters.dead,
             "batches_total": counters.batches,
             "pauses_total": counters.pauses,
             "gaps_total": len(counters.gaps),
             "held_batches": self._holds_any(),
             "held_bytes": self._waiting.size_bytes + self._under_way.size_bytes,
+            "partitions": len(self._placed),
+            **lag_figures(self._lag),
         }
 
     def _holds_any(self) -> int:
@@ -159,6 +180,7 @@ class Indexer:
             self._pause_or_resume()
             records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
+            self._unread.note("")
             return records
         except Gap as gap:
             if not self._was_settled(gap):
@@ -166,8 +188,18 @@ class Indexer:
                 self.counters.gaps.append(str(gap))
             return []
         except LastbeatError as error:
-            log.warning("nothing can be read now: %s", error)
+            self._unread.note(str(error))
             return []
+
+    def _measure_lag(self) -> None:
+        now = self._clock.monotonic()
+        if self._unread.text or now < self._lag_at:
+            return
+        self._lag_at = now + _LAG_EVERY_S
+        try:
+            self._lag = self._reader.lag()
+        except LastbeatError as error:
+            log.debug("how far it is behind can't be asked: %s", error)
 
     def _was_settled(self, gap: Gap) -> bool:
         """Whether all that is gone had been committed before: then only the sink's own position was behind."""
@@ -195,6 +227,7 @@ class Indexer:
             if tp in positions:
                 self._reader.seek(tp, positions[tp])
         self._placed |= fresh
+        log.info("%d partitions came, %d are read here now", len(fresh), len(self._placed))
 
     def _forget_lost_partitions(self) -> None:
         """What another reader of the group owns by now is its to write and to commit: it reads it all again."""
@@ -202,6 +235,7 @@ class Indexer:
         if not lost:
             return
         self._placed -= lost
+        log.info("%d partitions went to another reader, %d are read here now", len(lost), len(self._placed))
         self._waiting = _Hold(record for record in self._waiting.records if record.tp not in lost)
         self._skipped = {tp: at for tp, at in self._skipped.items() if tp not in lost}
 

@@ -132,10 +132,13 @@ class ElasticSettings(Section):
         return indices
 
 
+_HOST_PORT = r"([^\s,:]+|\[[0-9a-fA-F:]+\]):\d{1,5}"
+
+
 class KafkaSettings(Section):
     """[kafka]: the journal, where it is Kafka."""
 
-    bootstrap: str = "127.0.0.1:9092"
+    bootstrap: str = Field("127.0.0.1:9092", pattern=f"^ *{_HOST_PORT}( *, *{_HOST_PORT})* *$")
     """host:port, several with commas."""
     prefix: str = Field("lastbeat", pattern=r"^[A-Za-z0-9_-]{1,60}$")
     """Topics are `<prefix>.<region>.<dataset>`, reader groups `<prefix>.<group>`."""

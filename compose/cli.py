@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from .supervisor import MISCONFIGURED
 _LIBRARIES = {
     "httpx": logging.WARNING,
     "apscheduler": logging.WARNING,
-    "elastic_transport": logging.WARNING,
+    "elastic_transport": logging.ERROR,  # who asked says what it means
     "kafka": logging.CRITICAL,  # each retry of a connection is an ERROR to it; the journal says it once, in words
 }
 
@@ -50,11 +51,13 @@ def up(config: Config = None, stack: OnStack = False) -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Run unattended, check every count, and end.")] = False,
     data: Annotated[Path, typer.Option(help="Emptied at start.")] = Path("lastbeat-data/demo"),
+    stack: OnStack = False,
+    hours: Annotated[int, typer.Option(min=1, max=48, help="How much history to fill in.")] = 24,
 ) -> None:
     """A small payment shop with a day of history; one service dies, and you see what on-call would see."""
     from .demo.run import run
 
-    raise typer.Exit(run(once, data))
+    raise typer.Exit(run(once, data, stack=stack, hours=hours))
 
 
 @app.command()
@@ -170,7 +173,12 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
 
 def main() -> None:
     """The entry point: errors that people can mend are one line, not a traceback."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.Formatter.converter = time.gmtime  # as everything else that it says of times
+    logging.basicConfig(
+        format="%(asctime)s.%(msecs)03dZ %(levelname)-8s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        level=logging.INFO,
+    )
     for library, level in _LIBRARIES.items():
         logging.getLogger(library).setLevel(level)
     try:

@@ -28,7 +28,9 @@ from . import machine
 from .backlog import backlog
 from .check import Check, Grade
 from .settings import Settings
+from .wiring import journal_words
 
+_BEHIND_BATCHES = 1_000
 _BEHIND_BYTES = 64 * 1024**2
 _ROWS_AGE_S = 5.0  # the watch writes what it sees every few seconds only
 _SKEW_S, _WILD_SKEW_S = 2.0, 60.0
@@ -68,7 +70,7 @@ def checks(settings: Settings, clock: Clock) -> list[Check]:
         machine.disk(settings),
         *door,
         boards(here),
-        indexer(here, clock),
+        indexer(here),
         store(here, clock),
         *state(here, clock, alive),
         notifiers(settings),
@@ -152,20 +154,22 @@ def boards(settings: Settings) -> Check:
     )
 
 
-def indexer(settings: Settings, clock: Clock) -> Check:
-    """How far is the lake behind the journal?"""
+def indexer(settings: Settings) -> Check:
+    """How far is the store behind the journal?"""
+    group, into = ("elastic", "Elasticsearch") if settings.elastic else ("lake", "the lake")
     try:
-        behind = backlog(settings, clock, "lake")
+        behind = backlog(settings, group)
     except (LastbeatError, OSError) as error:
-        return Check("Indexer", Grade.BAD, str(error), f"check the files in {settings.journal_path}")
+        return Check("Indexer", Grade.BAD, str(error), f"check {journal_words(settings)}")
     if behind is None:
         return Check("Indexer", Grade.WARN, "has never run here", "start it with `lastbeat up`")
     total = sum(behind.values())
-    words = f"{total / 1024**2:,.1f} MiB of the journal are not in the lake yet"
-    if total > _BEHIND_BYTES:
+    amount = f"{total:,} batches" if settings.kafka else f"{total / 1024**2:,.1f} MiB"
+    words = f"{amount} of the journal are not in {into} yet"
+    if total > (_BEHIND_BATCHES if settings.kafka else _BEHIND_BYTES):
         worst = max(behind, key=behind.__getitem__)
-        todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up (100 MiB/s and more)"
-        return Check("Indexer", Grade.WARN, f"{words}, most of {worst}", todo)
+        todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up"
+        return Check("Indexer", Grade.WARN, f"{words}, most of {worst.topic}", todo)
     return Check("Indexer", Grade.GOOD, words)
 
 

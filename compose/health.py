@@ -1,6 +1,6 @@
 """What a role says of itself over HTTP: /health (it runs), /ready (it does its work), /metrics (for Prometheus).
 
-The gateway and the boards are web servers and have their own; this one is for roles that are none.
+The gateway answers at its own port; this is for all other roles.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collector.figures import labels_of
+
 log = logging.getLogger("lastbeat.health")
 
 READY = ("ok", "behind")
@@ -24,15 +26,20 @@ READY = ("ok", "behind")
 
 
 class _Figures(Collector):
-    """A role's own numbers; what ends in `_total` is a counter."""
+    """A role's own numbers; what ends in `_total` is a counter. Names may bear labels: see collector.figures."""
 
     def __init__(self, role: str, figures: Callable[[], Mapping[str, float]]) -> None:
         self._role, self._figures = role, figures
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in self._figures().items():
-            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            yield kind(f"lastbeat_{self._role}_{name}", name.replace("_", " "), value=value)
+        families: dict[str, Metric] = {}
+        for figure, value in self._figures().items():
+            name, labels = labels_of(figure)
+            if name not in families:
+                kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                families[name] = kind(f"lastbeat_{self._role}_{name}", name.replace("_", " "), labels=list(labels))
+            families[name].add_metric(list(labels.values()), value)  # type: ignore[attr-defined]
+        yield from families.values()
 
 
 @contextmanager

@@ -28,12 +28,13 @@ DEFAULT_FILE = Path("lastbeat.toml")
 
 
 class HealthSettings(Section):
-    """[health]: where the roles that are no web servers answer /health, /ready and /metrics."""
+    """[health]: where each role but the gateway answers /health, /ready and /metrics."""
 
     host: str = "127.0.0.1"
     indexer: int = Field(7413, ge=0, le=65535)
     watch: int = Field(7414, ge=0, le=65535)
     archiver: int = Field(7415, ge=0, le=65535)
+    boards: int = Field(7416, ge=0, le=65535)
 
 
 class Settings(BaseSettings):

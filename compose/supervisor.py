@@ -27,8 +27,8 @@ from .settings import Settings
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
-_PROBED = ("indexer", "archiver", "watch")
-"""The roles that are no web servers, and so answer for themselves at a port of [health]."""
+_PROBED = ("indexer", "archiver", "watch", "boards")
+"""The roles that answer for themselves at a port of [health]."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0

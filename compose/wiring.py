@@ -7,6 +7,7 @@ Streamlit in every process would cost each its start and a hundred megabytes.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,15 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
-from collector.ports import Journal, Sink, State, Store
+from collector.complaint import Complaint
+from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS
 from shippers.clock import SystemClock
+from shippers.errors import LastbeatError
 
 from .health import served
 from .settings import Settings
 
+log = logging.getLogger("lastbeat.roles")
+
 CLOCK = SystemClock()
+_STOP_WITHIN_S = 9.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -30,7 +37,8 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(_journal(settings, writable=True)) as journal:
+    with closing(open_journal(settings, writable=True)) as journal:
+        log.info("gateway: writes to %s", journal_words(settings))
         serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
 
 
@@ -58,7 +66,7 @@ def run_watch(settings: Settings) -> None:
     from alerts.watch import Watch
 
     with ExitStack() as stack:
-        journal = stack.enter_context(closing(_journal(settings)))
+        journal = stack.enter_context(closing(open_journal(settings)))
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
         reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(open_state(settings)))
@@ -67,7 +75,9 @@ def run_watch(settings: Settings) -> None:
         watch = Watch(reader, state, alerts, CLOCK)
         health = settings.health
         stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
+        log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         watch.run(stop)
+        log.info("watch: stopped")
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -84,8 +94,22 @@ def run_boards(settings: Settings, config: Path | None) -> None:
         "server.headless": True,
     }
     options = {name.replace(".", "_"): value for name, value in flags.items()}
-    bootstrap.load_config_options(options)
-    bootstrap.run(str(script), False, [str(config)] if config else [], options)
+    with ExitStack() as stack:
+        state = stack.enter_context(closing(open_state(settings)))
+        health = settings.health
+        stack.enter_context(served("boards", health.host, health.boards, partial(_reachable, state), dict))
+        log.info("boards: at %s, on %s", settings.boards_url, state_words(settings))
+        bootstrap.load_config_options(options)
+        bootstrap.run(str(script), False, [str(config)] if config else [], options)
+
+
+def _reachable(state: State) -> dict[str, str]:
+    """The boards work if they can ask; they keep nothing of their own that could be ill."""
+    try:
+        state.get(Table.SNAPSHOTS, "boards")
+    except LastbeatError as error:
+        return {"status": "waiting", "why": str(error)}
+    return {"status": "ok", "why": ""}
 
 
 def open_store(settings: Settings) -> Store:
@@ -96,7 +120,7 @@ def open_store(settings: Settings) -> Store:
         return ElasticStore(settings.elastic, CLOCK)
     from collector.lake.store import LakeStore
 
-    return LakeStore(settings.lake_path, _journal(settings), settings.lake, CLOCK)
+    return LakeStore(settings.lake_path, open_journal(settings), settings.lake, CLOCK)
 
 
 def open_state(settings: Settings) -> State:
@@ -110,7 +134,8 @@ def open_state(settings: Settings) -> State:
     return SqliteState(settings.state_path)
 
 
-def _journal(settings: Settings, *, writable: bool = False) -> Journal:
+def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
+    """What carries batches from the gateway to everybody else."""
     if settings.kafka:
         from collector.journal.kafka import KafkaJournal
 
@@ -118,6 +143,16 @@ def _journal(settings: Settings, *, writable: bool = False) -> Journal:
     from collector.journal.local import LocalJournal
 
     return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=writable)
+
+
+def journal_words(settings: Settings) -> str:
+    """Where the journal is, for people."""
+    return f"Kafka at {settings.kafka.bootstrap}" if settings.kafka else f"the journal in {settings.journal_path}"
+
+
+def state_words(settings: Settings) -> str:
+    """Where events and state are, for people."""
+    return f"Elasticsearch at {', '.join(settings.elastic.urls)}" if settings.elastic else f"files in {settings.data}"
 
 
 def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
@@ -149,13 +184,19 @@ def _fill(
     from collector.indexer import Indexer
 
     stack.enter_context(closing(sink))
-    journal = stack.enter_context(closing(_journal(settings)))
+    journal = stack.enter_context(closing(open_journal(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stack.enter_context(_stop_on_signal())
     stack.enter_context(_repeated(upkeep, every_s=60))
     indexer = Indexer(reader, sink, CLOCK)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
+    log.info(
+        "%s: from %s to %s",
+        role,
+        journal_words(settings),
+        state_words(settings) if group == "elastic" else settings.lake_path,
+    )
     indexer.run(stop)
 
 
@@ -164,8 +205,19 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
     """Let `job` run every so often, on a thread of its own, one run at a time."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # a run longer than its interval is no event
+    failing = Complaint(log, CLOCK, "upkeep could not be done, it is tried again", "upkeep is done again")
+
+    def run() -> None:
+        try:
+            job()
+        except LastbeatError as error:
+            failing.note(str(error))
+        else:
+            failing.note("")
+
     scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    scheduler.add_job(job, "interval", seconds=every_s)
+    scheduler.add_job(run, "interval", seconds=every_s)
     scheduler.start()
     try:
         yield
@@ -175,9 +227,23 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
+    """What SIGTERM sets. A server that hangs must not keep the process beyond `_STOP_WITHIN_S`: nothing is lost by
+    then going without its answer, since what isn't settled is not committed, and is read again."""
     stop = threading.Event()
+
+    def give_up() -> None:
+        log.warning("not done in %.0f s, a server doesn't answer: what is under way is read again", _STOP_WITHIN_S)
+        os._exit(1)
+
+    def obey(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            last = threading.Timer(_STOP_WITHIN_S, give_up)
+            last.daemon = True
+            last.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, obey)
     yield stop
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.elastic.client import ElasticClient, quoted
-from collector.elastic.template import templates
+from collector.elastic.removal import remove_all as remove
 from collector.settings import ElasticSettings
 from compose.stack import Stack
 from shippers.clock import SystemClock
@@ -68,22 +67,3 @@ def shared_elastic_settings() -> ElasticSettings:
     if os.environ.get("LASTBEAT_TEST_ELASTICSEARCH"):
         atexit.register(remove, settings)
     return settings
-
-
-def remove_indices(settings: ElasticSettings) -> None:
-    """Delete every index of these settings' prefix."""
-    client = ElasticClient(settings)
-    path = f"/{settings.prefix}-*/_settings/index.uuid?expand_wildcards=all&filter_path=*.settings.index.uuid"
-    found = [quoted(index) for index in client.ask("GET", path)]
-    if found:
-        client.ask("DELETE", f"/{','.join(found)}", allow=(404,))
-    client.close()
-
-
-def remove(settings: ElasticSettings) -> None:
-    """Delete every index and template of these settings' prefix."""
-    remove_indices(settings)
-    client = ElasticClient(settings)
-    for name in templates(settings):
-        client.ask("DELETE", f"/_index_template/{quoted(name)}", allow=(404,))
-    client.close()

@@ -31,7 +31,7 @@ class ElasticState:
     def __init__(self, settings: ElasticSettings, *, client: ElasticClient | None = None) -> None:
         self._settings = settings
         self._client = client or ElasticClient(settings)
-        self._made: set[Table] = set()
+        self._made = False
 
     def get(self, table: Table, key: str) -> Row | None:
         found = self._ask("GET", f"{self._path(table)}/_doc/{quoted(_id(key))}", allow=(404,))
@@ -41,7 +41,7 @@ class ElasticState:
 
     def put(self, table: Table, key: str, doc: Mapping[str, Any], version: str | None) -> str:
         text = encode(table, key, doc)
-        self._make(table)
+        self._make()
         path = f"{self._path(table)}/_doc/{quoted(_id(key))}"
         if version is None:
             path += "?op_type=create"
@@ -58,7 +58,7 @@ class ElasticState:
     def put_many(self, table: Table, docs: Mapping[str, Mapping[str, Any]]) -> None:
         rows = [_lines(key, encode(table, key, doc)) for key, doc in docs.items()]
         if rows:
-            self._make(table)
+            self._make()
         start, size = 0, 0
         for end, row in enumerate(rows, 1):
             size += len(row)
@@ -109,16 +109,18 @@ class ElasticState:
             if item.fate is not Fate.STORED:
                 raise Unavailable(f"{table}: not every row could be written: {item.why}")
 
-    def _make(self, table: Table) -> None:
-        """Its template and index, once a process: so that no index is ever made with guessed mappings."""
-        if table in self._made:
+    def _make(self) -> None:
+        """Every table's index, once a process, before anything is written: so that none is ever made with guessed
+        mappings, and the first incident needn't wait for its index."""
+        if self._made:
             return
         wanted = template.state_template(self._settings)
         try:
-            self._client.create_index(names.state_index(self._settings.prefix, table), wanted["template"])
+            for table in Table:
+                self._client.create_index(names.state_index(self._settings.prefix, table), wanted["template"])
         except LastbeatError as error:
             raise _unavailable(error) from None
-        self._made.add(table)
+        self._made = True
 
     def _exists(self, path: str) -> bool:
         try:

@@ -52,15 +52,17 @@ class Canaries:
         self._transport = transport
         self._numbers: dict[str, tuple[str, int]] = {}
         self._failing: set[str] = set()
+        self.ending = False
+        """Set once the gateway stops: no more are sent, and one that is cut off is no failure."""
 
     async def run(self, url: str) -> None:
-        """Send until cancelled. A region whose last canary is still under way is left out for a turn."""
+        """Send until cancelled or `ending`. A region whose last canary is still under way is left out for a turn."""
         under_way: dict[str, asyncio.Task[bool]] = {}
         loop = asyncio.get_running_loop()
         due = loop.time()
         try:
             async with self.client() as client:
-                while True:
+                while not self.ending:
                     for region in self._intake.regions:
                         if region not in under_way or under_way[region].done():
                             under_way[region] = loop.create_task(self.probe(client, url, region))
@@ -110,6 +112,8 @@ class Canaries:
         return seal(header, [json.dumps({"@timestamp": at, "refused": refused}, separators=(",", ":")).encode()])
 
     def _note(self, region: str, url: str, arrived: bool, why: str) -> None:
+        if self.ending and not arrived:
+            return
         self._metrics.canaries.labels("arrived" if arrived else "failed").inc()
         if arrived and region in self._failing:
             self._failing.discard(region)

@@ -38,6 +38,7 @@ from .refusals import Refusals
 log = logging.getLogger("lastbeat.gateway")
 
 _WORKERS = 32
+_ASK_AGAIN_S = 5.0
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -100,7 +101,8 @@ class Gateway:
             settings.max_request_bytes, settings.max_inflight_bytes, settings.read_timeout_s, self.metrics
         )
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="gateway")
-        self._singing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def routes(self) -> list[Route]:
         """Path, endpoint, method."""
@@ -113,16 +115,37 @@ class Gateway:
         ]
 
     async def start(self, url: str) -> None:
-        """Begin to send canaries to `url`."""
-        await self._on_worker(self.intake.remember_regions)
-        self._singing = asyncio.get_running_loop().create_task(self.canaries.run(url), name="canaries")
+        """Begin to send canaries to `url`: to the regions that the journal knows, if it can be asked already."""
+        loop = asyncio.get_running_loop()
+        if not await self._remember_regions():
+            self._tasks.append(loop.create_task(self._go_on_asking(), name="regions"))
+        self._tasks.append(loop.create_task(self.canaries.run(url), name="canaries"))
+
+    def prepare_to_stop(self) -> None:
+        """From now on it isn't ready. It may be called from a signal handler, before the last requests are answered."""
+        self._stopping = self.canaries.ending = True
 
     async def stop(self) -> None:
         """End the canaries. No request is under way any more, but for those that were not finished in time."""
-        if self._singing is not None:
-            self._singing.cancel()
-            await asyncio.gather(self._singing, return_exceptions=True)
+        self.prepare_to_stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def _remember_regions(self) -> bool:
+        try:
+            await self._on_worker(self.intake.remember_regions)
+        except Unavailable as error:
+            log.warning("gateway: the journal can't be asked for its regions yet, this goes on by itself: %s", error)
+            return False
+        return True
+
+    async def _go_on_asking(self) -> None:
+        while True:
+            await asyncio.sleep(_ASK_AGAIN_S)
+            if await self._remember_regions():
+                return
 
     async def _on_worker(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)
@@ -223,7 +246,9 @@ class Gateway:
 
     async def _ready(self, _: Request) -> Response:
         state = self.intake.state
-        return JSONResponse({"ready": state.accepting, "journal": asdict(state)}, 200 if state.accepting else 503)
+        ready = state.accepting and not self._stopping
+        said = {"ready": ready, "stopping": self._stopping, "journal": asdict(state)}
+        return JSONResponse(said, 200 if ready else 503)
 
     async def _metrics_text(self, _: Request) -> Response:
         return Response(self.metrics.text(), headers={"Content-Type": self.metrics.content_type})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from collector.ports import Journal
@@ -44,16 +45,9 @@ class Intake:
         self.state = JournalState()
 
     def remember_regions(self) -> None:
-        """Find the regions that the journal has topics of already."""
-        try:
-            reader = self._journal.reader(None, DATASETS)
-        except Unavailable as error:
-            log.warning("gateway: can't ask the journal for its regions yet: %s", error)
-            return
-        try:
+        """Find the regions that the journal has topics of already. Raises Unavailable."""
+        with closing(self._journal.reader(None, DATASETS)) as reader:
             self._add_regions(tp.topic.split(".")[1] for tp in sorted(reader.assigned()))
-        finally:
-            reader.close()
 
     def _add_regions(self, regions: Iterable[str]) -> None:
         new = [region for region in dict.fromkeys(regions) if region not in self.regions]

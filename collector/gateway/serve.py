@@ -34,6 +34,7 @@ class Server:
         self.url = url_of(settings, self.port)
         app.state.url = self.url
         self._server = _Uvicorn(
+            app.state.gateway.prepare_to_stop,
             uvicorn.Config(
                 app,
                 http=BoundedConnection,
@@ -45,7 +46,7 @@ class Server:
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_FINISH_S,
-            )
+            ),
         )
 
     def run(self) -> None:
@@ -54,20 +55,33 @@ class Server:
 
     def stop(self) -> None:
         """Let `run` end. From any thread."""
-        self._server.should_exit = True
+        self._server.end()
 
 
 def serve(app: Starlette, settings: GatewaySettings, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is told the address once the port is bound."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every canary
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its five lines of start and stop say less than ours
     server = Server(app, settings)
-    log.info("gateway %s: %s", settings.name, server.url)
+    log.info(
+        "gateway %s listens on %s:%d; clients reach it at %s", settings.name, settings.host, server.port, server.url
+    )
     if ready is not None:
         ready(server.url)
     server.run()
+    log.info("gateway %s stopped", settings.name)
 
 
 class _Uvicorn(uvicorn.Server):
+    def __init__(self, ending: Callable[[], None], config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def end(self) -> None:
+        """Say so first, then end."""
+        self._ending()
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As uvicorn's, but a signal that was obeyed isn't raised again: the caller has a journal to close."""
@@ -76,7 +90,7 @@ class _Uvicorn(uvicorn.Server):
             return
 
         def obey(_number: int, _frame: FrameType | None) -> None:
-            self.should_exit = True
+            self.end()
 
         before = {number: signal.signal(number, obey) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

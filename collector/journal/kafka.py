@@ -27,9 +27,11 @@ from .kafka_link import (
     MAX_RECORD_BYTES,
     REQUEST_TIMEOUT_MS,
     Names,
-    client_options,
+    build,
+    connected_admin,
     make_topic,
     need_crc32c,
+    need_files,
     reachable,
 )
 from .kafka_reader import KafkaReader
@@ -48,8 +50,9 @@ class KafkaJournal:
     """
 
     def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
-        """Raises Misconfigured without the C crc32c."""
+        """Raises Misconfigured without the C crc32c, or a file that the settings name."""
         need_crc32c()
+        need_files(settings)
         self._settings, self._clock = settings, clock
         self._names = Names(settings.prefix)
         self._room = _Room(settings.max_pending_bytes, clock)
@@ -86,10 +89,8 @@ class KafkaJournal:
 
     def cluster_id(self) -> str:
         """The cluster's own name for itself: the first part of a foreign record's identity. Raises Unavailable."""
-        from kafka import KafkaAdminClient
-
         with reachable("ask for the cluster's id", self._settings):
-            admin = KafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **client_options(self._settings))
+            admin = connected_admin(self._settings)
             try:
                 return str(admin.describe_cluster()["cluster_id"])
             finally:
@@ -151,11 +152,12 @@ class _Producer:
         self._partitions: dict[str, list[int]] = {}
         self._failed = False
         timeout_ms = int(settings.append_timeout_s * 1000)
-        self._client: Any = KafkaProducer(
+        self._client: Any = build(
+            KafkaProducer, settings,
             acks="all", enable_idempotence=True, batch_size=_PRODUCER_BATCH_BYTES, max_request_size=MAX_RECORD_BYTES,
             max_block_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), delivery_timeout_ms=timeout_ms,
             request_timeout_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), allow_auto_create_topics=False,
-            metrics_enabled=False, **client_options(settings),
+            metrics_enabled=False,
         )  # fmt: skip
 
     def append(self, batches: Sequence[Batch], deadline: float) -> None:

@@ -16,7 +16,7 @@ from collector.settings import KafkaSettings
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, client_options, reachable
+from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, reachable
 
 log = logging.getLogger("lastbeat.journal")
 
@@ -254,9 +254,7 @@ class KafkaReader:
             return self._committed()
 
     def _committed(self) -> dict[TopicPartition, int]:
-        from kafka import KafkaAdminClient
-
-        admin = KafkaAdminClient(request_timeout_ms=_ASK_MS, **client_options(self._settings))
+        admin = connected_admin(self._settings, _ASK_MS)
         try:
             kept = admin.list_group_offsets(self._group)[self._group]
         finally:
@@ -336,12 +334,13 @@ class KafkaReader:
         from kafka import KafkaConsumer
         from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-        return KafkaConsumer(
+        return build(
+            KafkaConsumer, self._settings,
             group_id=self._group, partition_assignment_strategy=[CooperativeStickyAssignor],
             metadata_max_age_ms=_NEW_TOPICS_MS, auto_offset_reset="none", enable_auto_commit=False,
             session_timeout_ms=10_000, heartbeat_interval_ms=1_000, request_timeout_ms=5_000, fetch_max_wait_ms=250,
             fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=MAX_RECORD_BYTES // 4,
-            allow_auto_create_topics=False, metrics_enabled=False, **client_options(self._settings),
+            allow_auto_create_topics=False, metrics_enabled=False,
         )  # fmt: skip
 
     def _place(self, tp: TopicPartition) -> Any:

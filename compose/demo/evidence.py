@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from alerts.fleet import InstanceRow
 from alerts.incidents import Incident, read_incidents
+from collector.journal.memory import MemoryJournal
+from collector.lake.store import LakeStore
 from collector.ports import Event, Page, State, Store, Where
 from compose.backlog import backlog
 from compose.settings import Settings
 from shippers.clock import Clock
 
+from .ailment import STEP_S
 from .topology import VICTIM, Instance
 
 _HOUR_S = 3600.0
@@ -41,10 +44,22 @@ def beats_of(store: Store, start: float, now: float) -> dict[str, tuple[int, int
         page = Page(_PAGE, hits.next)
 
 
-def behind_of(settings: Settings, clock: Clock) -> int:
-    """How many bytes of events the lake has still to read from the journal; canaries, which never end, left out."""
-    behind = backlog(settings, clock, "lake") or {}
-    return sum(size for topic, size in behind.items() if not topic.endswith(".heartbeat"))
+def archive_of(settings: Settings, clock: Clock) -> Store | None:
+    """The lake by itself, as a store to be asked, where it is kept beside Elasticsearch."""
+    if settings.elastic is None or not settings.elastic.archive:
+        return None
+    return LakeStore(settings.lake_path, MemoryJournal(clock), settings.lake, clock)
+
+
+def behind_of(settings: Settings) -> dict[str, int]:
+    """How much of the events in the journal each store has still to read (bytes of the local one, records of Kafka);
+    canaries, which never end, left out."""
+    groups = {"lake": "the lake"} | ({"elastic": "Elasticsearch"} if settings.elastic else {})
+    found = {}
+    for group, store in groups.items():
+        behind = backlog(settings, group) or {}
+        found[store] = sum(size for tp, size in behind.items() if not tp.topic.endswith(".heartbeat"))
+    return found
 
 
 def dropped_of(instances: Iterable[InstanceRow]) -> dict[str, int]:
@@ -73,6 +88,11 @@ class Death:
     last_beat_at: float
     alert_at: float
     lines: tuple[Event, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are lines up to the last beat: who is ill says something every second."""
+        return bool(self.lines) and self.lines[-1].at >= self.last_beat_at - STEP_S
 
 
 def death_of(store: Store, incident: Incident, rows: Iterable[InstanceRow]) -> Death | None:

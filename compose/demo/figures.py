@@ -27,15 +27,16 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Counts by instance. `emitted` is the senders' own, `stored` what the store finds, `dropped` what the product says
-    that it dropped. `beats` is, by stream, how many beats are stored and the highest number among them; `behind_bytes`
-    is what the journal holds and the lake does not yet."""
+    that it dropped. `archived` is what the archive holds, None where there is none. `beats` is, by stream, how many
+    beats are stored and the highest number among them; `behind` is, by store, how much the journal has for it yet."""
 
     victim: str
     emitted: Mapping[str, int]
     stored: Mapping[str, int]
+    archived: Mapping[str, int] | None
     dropped: Mapping[str, int]
     beats: Mapping[str, tuple[int, int]]
-    behind_bytes: int
+    behind: Mapping[str, int]
     dead: tuple[Incident, ...]
     living: tuple[Incident, ...]
     last_beat_at: float
@@ -64,10 +65,12 @@ class Figures:
         gaps = ", ".join(f"{stream} lacks {lacking}" for stream, lacking in holes.items())
         gaps = gaps or (f"none in {len(self.beats)} streams" if self.beats else "no beats at all")
         balance = ", ".join(f"{name} {missing:+,}" for name, missing in wrong.items())
+        behind = ", ".join(f"{store} is {left:,} behind" for store, left in self.behind.items())
         return [
             Check("emitted = stored + dropped, for every living process", balance or "difference 0", not wrong),
             Check("the killed process: at most a tail is missing", f"{self.tail:,} events", self.tail >= 0),
-            Check("all of it is in the lake", f"{self.behind_bytes:,} bytes behind", self.behind_bytes == 0),
+            Check("all that the journal holds is stored", behind, not any(self.behind.values())),
+            *self._archive(),
             Check("no gap in any stream of beats", gaps, bool(self.beats) and not holes),
             Check("alerts for the dead: exactly one", _told(self.dead), len(self.dead) == 1),
             Check("alerts for the living: none", _told(self.living), not self.living),
@@ -77,6 +80,14 @@ class Figures:
                 DEADLINE_S <= self.seconds_to_alert <= DEADLINE_S + PAGED_WITHIN_S,
             ),
         ]
+
+    def _archive(self) -> list[Check]:
+        if self.archived is None:
+            return []
+        names = sorted(self.stored.keys() | self.archived.keys())
+        wrong = {name: self.archived.get(name, 0) - self.stored.get(name, 0) for name in names}
+        found = ", ".join(f"{name} {more:+,}" for name, more in wrong.items() if more)
+        return [Check("the archive holds the same, for every process", found or "difference 0", not found)]
 
 
 def _told(incidents: tuple[Incident, ...]) -> str:

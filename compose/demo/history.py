@@ -19,7 +19,7 @@ from . import shape
 from .past import Said, Troubles, lines_of_order
 from .topology import INSTANCES, REGIONS, Instance
 
-DAY_S = 86_400.0
+HOUR_S = 3_600.0
 SLICE_S = 1_800.0
 _MINUTE_S = 60.0
 MOST_LINES = 500

@@ -5,6 +5,7 @@ The platform is that of `lastbeat up`, with the same roles as processes of their
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,13 +19,15 @@ from compose.supervisor import Supervisor
 from compose.wiring import open_state, open_store
 from shippers.clock import SystemClock
 
+from .evidence import archive_of
 from .folder import fresh
 from .processes import Processes
 from .screen import Screen
+from .servers import servers
 from .story import Demo, tell
 
 _READY_WITHIN_S = 40.0
-_SETTINGS = """# Written by `lastbeat demo` for its own platform, so that no lastbeat.toml of yours changes it.
+_SETTINGS = """# Written by `lastbeat demo` for its own platform, so that no settings of yours change it.
 [gateway]
 port = 0  # any free one: what ships to the usual port is not the shop's
 regions = ["cn-east", "cn-north"]
@@ -32,42 +35,51 @@ regions = ["cn-east", "cn-north"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(once: bool, data: Path) -> int:
-    """Run the demo in `data`. Returns the exit code: with `once`, 0 only if every check holds."""
+def run(once: bool, data: Path, *, stack: bool = False, hours: int = 24) -> int:
+    """Run the demo in `data`, with `stack` on the local Kafka and Elasticsearch, and so many hours of history.
+
+    Returns the exit code: with `once`, 0 only if every check holds.
+    """
+    for name in [name for name in os.environ if name.startswith("LASTBEAT_")]:
+        del os.environ[name]
     screen = Screen(Console(highlight=False))
     try:
-        with _Interrupts() as interrupts, ExitStack() as stack:
+        with _Interrupts() as interrupts, ExitStack() as opened:
             try:
-                demo = _set_up(stack, data, screen, interrupts, boards=not once)
+                demo = _set_up(opened, data, screen, interrupts, boards=not once, on_servers=stack)
+                demo.hours = hours
                 return tell(demo, once=once)
             finally:
                 interrupts.ignore()  # a second Ctrl-C must not cut the clearing up
                 screen.say("stopping …", "bright_black")
-                stack.close()
+                opened.close()
     except KeyboardInterrupt:
         screen.say("stopped; nothing of it runs any more")
         return 130 if once else 0
 
 
-def _set_up(stack: ExitStack, data: Path, screen: Screen, interrupts: _Interrupts, *, boards: bool) -> Demo:
-    """Start the platform. What is opened here is closed by `stack`, last in, first out."""
+def _set_up(
+    opened: ExitStack, data: Path, screen: Screen, interrupts: _Interrupts, *, boards: bool, on_servers: bool
+) -> Demo:
+    """Start the platform. What is opened here is closed by `opened`, last in, first out."""
     clock = SystemClock()
-    emptied = stack.enter_context(fresh(data))
+    emptied = opened.enter_context(fresh(data))
     screen.say(f"● lastbeat demo · data in {data}{', emptied of the last demo' if emptied else ''}", "bold")
     config = data / "lastbeat.toml"
-    config.write_text(_SETTINGS)
+    config.write_text(_SETTINGS + (opened.enter_context(servers(data, screen, clock)) if on_servers else ""))
     wanted = load(config).model_copy(update={"data": data})
     roles = tuple(role for role in wanted.roles if boards or role != "boards")
-    supervisor = stack.enter_context(Supervisor(wanted, clock, config, roles, say=screen.say))
+    supervisor = opened.enter_context(Supervisor(wanted, clock, config, roles, say=screen.say))
     supervisor.wait_ready(_READY_WITHIN_S)
     settings = supervisor.settings
     screen.say(f"✔ the platform is up · gateway {settings.gateway_url}")
     if boards:
         screen.say(f"  boards {settings.boards_url}", "bold")
     store = open_store(settings)
-    state = stack.enter_context(closing(open_state(settings)))
-    shop = stack.enter_context(Processes(data / "shop", settings.gateway_url))
-    return Demo(settings, store, state, shop, screen, clock, interrupts.gently())
+    state = opened.enter_context(closing(open_state(settings)))
+    shop = opened.enter_context(Processes(data / "shop", settings.gateway_url))
+    archive = archive_of(settings, clock)
+    return Demo(settings, store, archive, state, shop, screen, clock, interrupts.gently())
 
 
 class _Interrupts:

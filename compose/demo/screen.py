@@ -57,39 +57,51 @@ class Screen:
     """The demo's terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self.console = console
         self._live: Live | None = None
         self._plain_at = 0.0
 
     def say(self, words: str, style: str = "") -> None:
         """One line that stays."""
-        self._console.print(Text(words, style), soft_wrap=True)
+        self.console.print(Text(words, style), soft_wrap=True)
 
     @contextmanager
     def filling(self, seconds: float) -> Iterator[Callable[[float, int], None]]:
         """A bar for the history; what it yields is told how many seconds of it are done, and how many events."""
-        if not self._console.is_terminal:
+        if not self.console.is_terminal:
             self.say(f"  filling {seconds / 3600:.0f} h of history through the gateway …")
             yield lambda done, events: None  # noqa: ARG005
             return
         columns = (
-            TextColumn("  filling 24 h of history"),
+            TextColumn(f"  filling {seconds / 3600:.0f} h of history"),
             BarColumn(40),
             TaskProgressColumn(),
             TextColumn("{task.fields[events]:>9,} events"),
             TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task("", total=seconds, events=0)
             yield lambda done, events: progress.update(task, completed=done, events=events)
 
     @contextmanager
+    def storing(self, events: int) -> Iterator[Callable[[int], None]]:
+        """A bar for what was sent and is not stored yet; what it yields is told how many events are."""
+        if not self.console.is_terminal:
+            self.say(f"  storing {events:,} events …")
+            yield lambda stored: None  # noqa: ARG005
+            return
+        columns = (TextColumn("  storing it             "), BarColumn(40), TaskProgressColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task("", total=events)
+            yield lambda stored: progress.update(task, completed=stored)
+
+    @contextmanager
     def live(self) -> Iterator[None]:
         """What `show` is given stays in place and changes, as long as this is open."""
-        if not self._console.is_terminal:
+        if not self.console.is_terminal:
             yield
             return
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
         try:
             with self._live:
                 yield
@@ -122,7 +134,7 @@ class Screen:
             f"last beat {_clock(death.last_beat_at)}, alert {_clock(death.alert_at)}: {seconds:.1f} s\n",
             ("\nwhat led up to it\n", "bold"),
         )
-        self._console.print(Padding(Panel(Group(head, rows), title="alert", title_align="left", border_style="red"), 1))
+        self.console.print(Padding(Panel(Group(head, rows), title="alert", title_align="left", border_style="red"), 1))
 
     def figures(self, figures: Figures, checks: Sequence[Check]) -> None:
         """The balance and the checks."""
@@ -132,6 +144,7 @@ class Screen:
         for number, words in (
             (f"{emitted:,}", "events emitted, by the senders' own count"),
             (f"{stored:,}", "events stored"),
+            *(() if figures.archived is None else ((f"{sum(figures.archived.values()):,}", "events in the archive"),)),
             (f"{dropped:,}", "events dropped, counted"),
             (f"{figures.tail:,}", f"cut off by the SIGKILL, unsent, in {figures.victim}"),
             (f"{sum(count for count, _ in figures.beats.values()):,}", "heartbeats stored"),
@@ -140,11 +153,11 @@ class Screen:
             (f"{figures.seconds_to_alert:.1f}", "seconds from the last beat to the alert"),
         ):
             table.add_row(number, words)
-        self._console.print(Padding(table, (1, 2)))
+        self.console.print(Padding(table, (1, 2)))
         for check in checks:
             sign, style = ("✔", "green") if check.good else ("✖", "red")
             line = Text.assemble((f"  {sign} ", style), check.name, (f"  {check.found}", "bright_black"))
-            self._console.print(line, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
 
 
 def _picture(view: View) -> RenderableType:

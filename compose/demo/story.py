@@ -22,7 +22,7 @@ from .ailment import LASTS_S
 from .evidence import Death, beats_of, behind_of, death_of, dropped_of, incidents_of, stored_of
 from .figures import DEADLINE_S, Check, Figures
 from .fill import fill
-from .history import DAY_S, History
+from .history import HOUR_S, History
 from .processes import Processes
 from .screen import Screen, View
 from .topology import INSTANCES, VICTIM
@@ -32,6 +32,8 @@ _SEEN_WITHIN_S = 20.0
 _ALERT_WITHIN_S = 20.0
 _LOOK_ON_S = 4.0
 _BALANCED_WITHIN_S = 20.0
+_HISTORY_STORED_WITHIN_S = 120.0
+_LINES_WITHIN_S = 8.0
 _REFRESH_S = 0.5
 
 
@@ -45,11 +47,15 @@ class Demo:
 
     settings: Settings
     store: Store
+    archive: Store | None
+    """What is kept beside the store; None where the store is all there is."""
     state: State
     shop: Processes
     screen: Screen
     clock: Clock
     interrupted: Event
+    hours: int = 24
+    """How much of the shop's past there is."""
     live_since: float = 0.0
     history: dict[str, int] = field(default_factory=dict)
 
@@ -108,22 +114,38 @@ def tell(demo: Demo, *, once: bool) -> int:
 
 
 def _fill_history(demo: Demo) -> None:
-    clock, began = demo.clock, demo.clock.time()
-    history = History(began - DAY_S, began, Random(), socket.gethostname())
+    clock, began, past_s = demo.clock, demo.clock.time(), demo.hours * HOUR_S
+    history = History(began - past_s, began, Random(), socket.gethostname())
 
     def sent() -> None:
         demo.go_on()
-        show(history.at - began + DAY_S, sum(history.emitted.values()))
+        show(history.at - began + past_s, sum(history.emitted.values()))
 
-    with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(DAY_S) as show:
+    with closing(HttpTransport(demo.settings.gateway_url)) as transport, demo.screen.filling(past_s) as show:
         fill(history, began, transport, clock, sent)
         fill(history, clock.time(), transport, clock, sent)  # the time that this took is past by now, too
     demo.history = dict(history.emitted)
-    took, sent_now = clock.time() - began, sum(demo.history.values())
-    stored = sum(stored_of(demo.store, began - DAY_S, clock.time()).values())
-    demo.screen.say(
-        f"✔ 24 h of history through the gateway in {took:.1f} s · {sent_now:,} events sent, {stored:,} stored"
-    )
+    took, total = clock.time() - began, sum(demo.history.values())
+    stored = _stored(demo, began)
+    words = f"✔ {demo.hours} h of history through the gateway in {took:.1f} s"
+    if stored < total:  # a server that still has it all to write would have no time for the shop
+        stored = _wait_until_stored(demo, began, total)
+        words += f", stored after {clock.time() - began:.1f} s"
+    demo.screen.say(f"{words} · {total:,} events sent, {stored:,} stored")
+
+
+def _wait_until_stored(demo: Demo, began: float, total: int) -> int:
+    deadline = demo.clock.monotonic() + _HISTORY_STORED_WITHIN_S
+    with demo.screen.storing(total) as show:
+        while (stored := _stored(demo, began)) < total and demo.clock.monotonic() < deadline:
+            show(stored)
+            demo.clock.wait(demo.interrupted, _REFRESH_S)
+            demo.go_on()
+    return stored
+
+
+def _stored(demo: Demo, began: float) -> int:
+    return sum(stored_of(demo.store, began - demo.hours * HOUR_S, demo.clock.time()).values())
 
 
 def _start_shop(demo: Demo) -> None:
@@ -157,13 +179,16 @@ def _death(demo: Demo) -> Death:
     found: list[Death] = []
 
     def alerted() -> bool:
+        found.clear()
         rows, dead = read_fleet(demo.state).instances, incidents_of(demo.state)[0]
         found.extend(death for one in dead if (death := death_of(demo.store, one, rows)) is not None)
         return bool(found)
 
     if not demo.wait(_ALERT_WITHIN_S, f"{who} is dead, who notices?", alerted):
         raise Failed(f"no alert went out in {_ALERT_WITHIN_S:.0f} s: see {demo.settings.run_path / 'watch.log'}")
-    return found[0]
+    # What it said last may be on its way to the store yet.
+    demo.wait(_LINES_WITHIN_S, "what led up to it?", lambda: alerted() and found[-1].complete)
+    return found[-1]
 
 
 def _balance(demo: Demo, death: Death) -> int:
@@ -192,13 +217,15 @@ def _balance(demo: Demo, death: Death) -> int:
 def _figures(demo: Demo, death: Death) -> Figures:
     now, live = demo.clock.time(), demo.shop.emitted()
     dead, living = incidents_of(demo.state)
+    since = now - (demo.hours + 1) * HOUR_S
     return Figures(
         victim=VICTIM.name,
         emitted={name: demo.history.get(name, 0) + count for name, count in live.items()},
-        stored=stored_of(demo.store, now - DAY_S - 3_600.0, now),
+        stored=stored_of(demo.store, since, now),
+        archived=stored_of(demo.archive, since, now) if demo.archive else None,
         dropped=dropped_of(read_fleet(demo.state).instances),
         beats=beats_of(demo.store, demo.live_since, now),
-        behind_bytes=behind_of(demo.settings, demo.clock),
+        behind=behind_of(demo.settings),
         dead=dead,
         living=living,
         last_beat_at=death.last_beat_at,

@@ -7,6 +7,9 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from collector.journal.kafka_link import connected_admin
+from collector.settings import KafkaSettings
+
 from .server import Process, Runner, ServerFailed, end_of, free_ports
 
 HEAP = "384m"
@@ -86,13 +89,10 @@ def _format(tool: list[str], properties: Path, runner: Runner) -> None:
 
 def serves(port: int) -> bool:
     """Whether it takes part in its own cluster, so that topics can be made and batches appended."""
-    from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
 
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=f"127.0.0.1:{port}", bootstrap_timeout_ms=1500, request_timeout_ms=2000
-        )
+        admin = connected_admin(KafkaSettings(bootstrap=f"127.0.0.1:{port}"), timeout_ms=2000)
         try:
             return any(not broker["is_fenced"] for broker in admin.describe_cluster()["brokers"])
         finally:

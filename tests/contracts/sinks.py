@@ -15,6 +15,7 @@ from pathlib import Path
 from collector.elastic.client import ElasticClient
 from collector.elastic.dead import ElasticDeadLetters
 from collector.elastic.names import event_patterns
+from collector.elastic.removal import remove_indices
 from collector.elastic.sink import ElasticSink
 from collector.lake.dead import dead_letters_in
 from collector.lake.sink import LakeSink
@@ -23,7 +24,7 @@ from collector.scripted import ScriptedSink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock
 from tests.lake_reading import ids_in
-from tests.servers import remove_indices, shared_elastic_settings
+from tests.servers import shared_elastic_settings
 
 START = 1_763_733_600.0  # 2025-11-21 14:00 UTC
 

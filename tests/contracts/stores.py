@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.elastic.client import ElasticClient
+from collector.elastic.removal import remove_indices
 from collector.elastic.sink import ElasticSink
 from collector.elastic.store import ElasticStore
 from collector.journal.local import LocalJournal
@@ -28,7 +29,7 @@ from collector.ports import Event, Journal, Record, Store, TopicPartition, topic
 from collector.settings import JournalSettings, LakeSettings
 from shippers.batch import DATASETS, Batch, Header, seal
 from shippers.clock import FakeClock
-from tests.servers import remove_indices, shared_elastic_settings
+from tests.servers import shared_elastic_settings
 
 NOON = 1_763_726_400.0
 

@@ -13,9 +13,10 @@ import pytest
 from alerts.state.elastic import ElasticState
 from alerts.state.memory import MemoryState
 from alerts.state.sqlite import SqliteState
+from collector.elastic.removal import remove_indices
 from collector.ports import Conflict, State, Table
 from shippers.errors import Unavailable
-from tests.servers import remove_indices, shared_elastic_settings
+from tests.servers import shared_elastic_settings
 
 
 @pytest.fixture(params=["elastic", "memory", "sqlite"])

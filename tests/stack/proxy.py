@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 class CuttingProxy:
     """Forwards to `url`. The next `cuts` answers that are longer than `after` bytes end there, and their connection."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, port: int = 0) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "", parts.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.cuts, self.after, self.cut = 0, 40, 0
         self._lock = threading.Lock()

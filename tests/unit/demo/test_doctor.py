@@ -21,6 +21,7 @@ from alerts.fleet import Fleet, InstanceRow, ServiceRow, Sight
 from alerts.settings import NotifierSettings
 from alerts.staleness import Verdict
 from collector.journal.local import LocalJournal
+from collector.ports import TopicPartition
 from compose import doctor, machine
 from compose.backlog import backlog
 from compose.check import Check, Grade
@@ -188,19 +189,19 @@ def batch(number: int, size: int = 100) -> object:
 
 def test_the_lakes_backlog_is_what_the_indexer_has_not_committed(settings: Settings) -> None:
     clock = FakeClock(NOW)
-    assert doctor.indexer(settings, clock).grade is Grade.WARN
-    assert backlog(settings, clock, "lake") is None
+    assert doctor.indexer(settings).grade is Grade.WARN
+    assert backlog(settings, "lake") is None
     with closing(LocalJournal(settings.journal_path, settings.journal, clock, writable=True)) as journal:
         journal.append([batch(1)])
         with closing(journal.reader("lake", DATASETS)) as reader:
             (record,) = reader.poll(1_000_000, 1.0)
-            assert sum((backlog(settings, clock, "lake") or {}).values()) > 100
+            assert sum((backlog(settings, "lake") or {}).values()) > 100
             reader.commit({record.tp: record.next_offset})
-            assert backlog(settings, clock, "lake") == {"lastbeat.cn-east.business": 0}
-            assert doctor.indexer(settings, clock).grade is Grade.GOOD
+            assert backlog(settings, "lake") == {TopicPartition("lastbeat.cn-east.business", 0): 0}
+            assert doctor.indexer(settings).grade is Grade.GOOD
             for number in range(2, 20):
                 journal.append([batch(number, 4_000_000)] if number < 19 else [batch(number)])
-            found = doctor.indexer(settings, clock)
+            found = doctor.indexer(settings)
     assert found.grade is Grade.WARN
     assert "lastbeat.cn-east.business" in found.words
 
@@ -209,7 +210,7 @@ def test_damaged_offsets_are_bad(settings: Settings) -> None:
     groups = settings.journal_path / "groups"
     groups.mkdir(parents=True)
     (groups / "lake.json").write_text("{")
-    found = doctor.indexer(settings, FakeClock(NOW))
+    found = doctor.indexer(settings)
     assert found.grade is Grade.BAD
     assert "lake.json" in found.words
 

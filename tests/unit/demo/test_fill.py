@@ -60,3 +60,16 @@ def test_a_gateway_that_never_takes_it_ends_the_filling() -> None:
         fill(history(), END, Scripted(*[Unavailable("full")] * 50), FakeClock(), lambda: None)
     with pytest.raises(Rejected):
         fill(history(), END, Scripted(Rejected("region", "not yours")), FakeClock(), lambda: None)
+
+
+def test_a_moment_in_which_nothing_happened_is_not_sent() -> None:
+    class Strict(Scripted):
+        def send(self, batches: list[Batch], timeout_s: float) -> None:
+            if not batches:
+                raise Rejected("frame", "the request has no batch in it")
+            super().send(batches, timeout_s)
+
+    past = History(END - 2 * SLICE_S, END, Random(5), "h")
+    fill(past, END, Strict(), FakeClock(), lambda: None)
+    fill(past, END + 0.001, Strict(), FakeClock(), lambda: None)
+    assert past.at == END + 0.001
