@@ -35,6 +35,9 @@ class Record:
 
     `appended_at` is the journal's own clock, the one that the watch believes. `header` and `body` are the bytes of
     the batch, unopened. An empty header: a foreign producer's record, straight on Kafka, its value the body.
+    `collector.foreign` turns a run of those into one record of a batch, and marks it: `foreign` says that its lines
+    tell who sent each, for its header may stand for several; `refused` says why its body is no event and is to
+    become a dead letter as it is.
     """
 
     tp: TopicPartition
@@ -43,6 +46,8 @@ class Record:
     appended_at: float
     header: bytes
     body: bytes
+    foreign: bool = False
+    refused: str = ""
 
 
 class JournalFull(Unavailable):

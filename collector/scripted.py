@@ -72,13 +72,14 @@ class ScriptedSink:
     def _settle(self, record: Record) -> Outcome:
         try:
             header = Header.decode(record.header)
-            if self._positions is not None and record.offset < self._positions.get(record.tp, 0):
+            if self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0):
                 return Outcome(record, duplicate=header.count)
-            Batch(header, record.body).check()
+            if not record.refused:
+                Batch(header, record.body).check()
         except BadBatch as error:
             return self._bury(record, f"{error.code}: {error}")
         outcome = Outcome(record)
-        lines = record.body.split(b"\n")
+        lines = [record.body] if record.refused else record.body.split(b"\n")
         fresh = self._ledger.missing(header.stream, header.first, header.last)
         for first, last in fresh:
             self._ledger.add(header.stream, first, last)
@@ -92,7 +93,7 @@ class ScriptedSink:
 
     def _keep(self, outcome: Outcome, header: Header, number: int, line: bytes) -> Outcome:
         record = outcome.record
-        why = dead_letters.why_unreadable(line)
+        why = record.refused or dead_letters.why_unreadable(line)
         if why:
             self.dead.append(dead_letters.of_line(record, header, number, line, why, record.appended_at))
             return dataclasses.replace(outcome, dead=outcome.dead + 1)

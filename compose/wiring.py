@@ -96,7 +96,7 @@ def open_store(settings: Settings) -> Store:
         return ElasticStore(settings.elastic, CLOCK)
     from collector.lake.store import LakeStore
 
-    return LakeStore(settings.lake_path, _journal(settings), settings.lake, CLOCK)
+    return LakeStore(settings.lake_path, _events(settings), settings.lake, CLOCK)
 
 
 def open_state(settings: Settings) -> State:
@@ -118,6 +118,16 @@ def _journal(settings: Settings, *, writable: bool = False) -> Journal:
     from collector.journal.local import LocalJournal
 
     return LocalJournal(settings.journal_path, settings.journal, CLOCK, writable=writable)
+
+
+def _events(settings: Settings) -> Journal:
+    """The journal for those who store or show events: foreign producers' records come as batches too."""
+    if not settings.kafka:
+        return _journal(settings)
+    from collector.foreign.journal import ForeignJournal
+    from collector.journal.kafka import KafkaJournal
+
+    return ForeignJournal(KafkaJournal(settings.kafka, CLOCK))
 
 
 def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
@@ -149,7 +159,7 @@ def _fill(
     from collector.indexer import Indexer
 
     stack.enter_context(closing(sink))
-    journal = stack.enter_context(closing(_journal(settings)))
+    journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stack.enter_context(_stop_on_signal())
     stack.enter_context(_repeated(upkeep, every_s=60))

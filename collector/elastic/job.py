@@ -65,6 +65,14 @@ class Job:
         letter = dead_letters.of_line(self.record, self.header, number, line, reason, self.record.appended_at)
         self.letters.append((f"{letter.stream}:{number}", letter))
 
+    def bury_refused(self) -> None:
+        """Make a dead letter of a foreign record that is no event."""
+        header = self.header
+        assert header is not None
+        record = self.record
+        letter = dead_letters.of_line(record, header, header.first, record.body, record.refused, record.appended_at)
+        self.letters.append((f"{letter.stream}:{header.first}", letter))
+
     def bury_broken(self, reason: str) -> None:
         """Make one dead letter of a batch that breaks the contract. Its numbers stay open: a sound copy may come."""
         letter = dead_letters.of_batch(self.record, self.header, reason, self.record.appended_at)

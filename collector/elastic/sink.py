@@ -106,6 +106,9 @@ class ElasticSink:
             job.bury_broken(f"{error.code}: {error}")
             return job
         assert job.header is not None
+        if record.refused:
+            job.bury_refused()
+            return job
         if job.header.void is not None:
             job.unproven = True
             return job

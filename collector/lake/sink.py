@@ -245,7 +245,7 @@ class LakeSink:
         for work in works.values():
             for plan in work.plans:
                 tp = plan.record.tp
-                if plan.record.offset >= (table.position(tp) or 0) and work.dead[id(plan)]:
+                if plan.record.next_offset > (table.position(tp) or 0) and work.dead[id(plan)]:
                     for letter in work.dead[id(plan)]:
                         letters.setdefault((letter.region, date), []).append(letter)
                     moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
