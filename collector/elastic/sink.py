@@ -197,8 +197,9 @@ class ElasticSink:
         return report.error
 
     def _bury(self, jobs: Sequence[Job]) -> None:
-        letters = [(job.day, *letter) for job in jobs for letter in job.letters]
-        fresh = iter(self._dead.keep(letters) if letters else ())
+        letters = [letter for job in jobs for letter in job.letters]
+        replayed = {id(letter) for job in jobs if job.header and job.header.replay for letter in job.letters}
+        fresh = iter(self._dead.keep(letters, lambda letter: id(letter) in replayed) if letters else ())
         for job in jobs:
             if job.letters:
                 job.buried(list(islice(fresh, len(job.letters))))
