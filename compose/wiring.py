@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from collector.ports import Journal, Sink, State, Store
-from shippers.batch import DATASETS
+from collector.ports import DeadLetters, Journal, Sink, State, Store
+from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 
 from .health import served
 from .settings import Settings
 
 CLOCK = SystemClock()
+_SEND_TIMEOUT_S = 30.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -97,6 +98,39 @@ def open_store(settings: Settings) -> Store:
     from collector.lake.store import LakeStore
 
     return LakeStore(settings.lake_path, _events(settings), settings.lake, CLOCK)
+
+
+def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
+    """What could not be stored, by the store that lacks it."""
+    from collector.lake.dead import LakeDeadLetters
+
+    keepers: dict[str, DeadLetters] = {}
+    if settings.elastic:
+        from collector.elastic.client import ElasticClient
+        from collector.elastic.dead import ElasticDeadLetters
+
+        keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
+    if not settings.elastic or settings.elastic.archive:
+        keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
+    return keepers
+
+
+@contextmanager
+def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None]]:
+    """The way for batches that a person sends: straight to Kafka, else through the gateway, which writes the journal.
+
+    The gateway asks for a token as it does of a service: LASTBEAT_TOKEN.
+    """
+    if settings.kafka:
+        with closing(_journal(settings)) as journal:
+            yield journal.append
+        return
+    from shippers.transports.http import HttpTransport
+
+    from .supervisor import running_gateway
+
+    with closing(HttpTransport(running_gateway(settings), os.environ.get("LASTBEAT_TOKEN", ""))) as transport:
+        yield lambda batches: transport.send(batches, _SEND_TIMEOUT_S)
 
 
 def open_state(settings: Settings) -> State:

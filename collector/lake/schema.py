@@ -68,6 +68,8 @@ DEAD_LETTERS = pa.schema(
         ("reason", _TEXT),
         ("source", _TEXT),
         ("original", pa.binary()),
+        ("instance", _TEXT),
+        ("day", _TEXT),
     ]
 )
 

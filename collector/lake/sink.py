@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -29,7 +30,7 @@ from shippers.errors import Unavailable
 from .files import DataFile, active_files, add_action, write_file
 from .ledgers import Ledgers
 from .parse import connect
-from .plan import Planned, Planner, account
+from .plan import Planned, Planner
 from .rows import Read, read, rows_of_dead
 from .schema import DEAD, TABLES, date_of
 from .table import LakeTable, Stale
@@ -37,6 +38,7 @@ from .table import LakeTable, Stale
 log = logging.getLogger("lastbeat.lake")
 
 _ATTEMPTS = 5
+_REPLAY = b'"replay":true'
 _FILE_BYTES = 128 * 1024 * 1024
 """Bodies beyond this go to another file, so that one write needs a bounded memory."""
 _PIECE_BYTES = 8 * 1024 * 1024
@@ -81,8 +83,20 @@ class LakeSink:
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """See Sink.write."""
-        if not records:
-            return []
+        if not any(_REPLAY in record.header for record in records):
+            return self._write_together(records) if records else []
+        outcomes: list[Outcome] = []
+        for _, run in groupby(records, lambda record: _REPLAY in record.header):
+            some = list(run)  # what a replay mends must have been settled before it
+            try:
+                outcomes += self._write_together(some)
+            except Unavailable:
+                if not outcomes:
+                    raise
+                return [*outcomes, *(Outcome(record, retry=True) for record in records[len(outcomes) :])]
+        return outcomes
+
+    def _write_together(self, records: Sequence[Record]) -> list[Outcome]:
         with self.lock:
             for _ in range(_ATTEMPTS):
                 try:
@@ -265,8 +279,7 @@ class LakeSink:
         if adds or any(moved[tp] != table.position(tp) for tp in moved):
             table.commit(adds=adds, positions=moved)
         for plan in work.plans:
-            if plan.header is not None:
-                account(self._ledgers.knowing(plan.header), plan)
+            self._ledgers.settle(plan, work.dead[id(plan)])
 
 
 def _outcomes(work: _Work) -> dict[int, Outcome]:
