@@ -11,7 +11,7 @@ from collector.ledger import Interval
 from collector.ports import DeadLetter, Outcome, Record
 from shippers.batch import Header
 
-from .bulk import splice, splice_some
+from .bulk import lines_of, splice, splice_some
 
 
 @dataclass(slots=True)
@@ -37,6 +37,22 @@ class Job:
     def settled(self) -> bool:
         """Every event is stored, was there, or is kept as a dead letter."""
         return not self.pending and not self.letters and not self.unproven
+
+    @property
+    def begun(self) -> bool:
+        """Some of its events are settled, or are to be dead letters."""
+        return bool(self.stored or self.duplicate or self.dead or self.letters)
+
+    def park(self) -> None:
+        """Let go of the body until the record comes again."""
+        self.lines, self.record = (), dataclasses.replace(self.record, body=b"")
+
+    def resume(self, record: Record) -> None:
+        """Go on with what is pending: its record came again."""
+        self.record = record
+        if self.pending:
+            assert self.header is not None
+            self.lines = lines_of(self.header, record.body)
 
     def outcome(self) -> Outcome:
         """What the caller is told."""
