@@ -46,7 +46,7 @@ def list_command(
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=_MOST)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """What is to be done, newest first. Exit code 1 if there is anything."""
+    """What is to be done, newest first; void ones are gone for good. Exit code 1 if any can be sent again."""
     from .wiring import CLOCK, open_dead_letters
 
     now = CLOCK.time()
@@ -104,13 +104,14 @@ def replay_command(
 def print_letters(
     keepers: dict[str, DeadLetters], among: Among, limit: int, now: float, *, as_json: bool = False
 ) -> int:
-    """A table, or JSON, of letters, newest first. Returns the exit code: 1 if there are any."""
+    """A table, or JSON, of letters, newest first. Returns the exit code: 1 if any can be sent again."""
     found = _listed(keepers, among, limit)
+    to_do = int(any(not is_void(letter) for letter, _ in found))
     console = Console(highlight=False, soft_wrap=as_json)
     if as_json:
         for letter, where in found:
             print(json.dumps(_document(letter, where), ensure_ascii=False))
-        return int(bool(found))
+        return to_do
     if not found:
         console.print("● nothing is to be done: no dead letters" + (" like that" if among != Among() else ""))
         return 0
@@ -126,7 +127,7 @@ def print_letters(
     console.print(table)
     if len(found) == limit:
         console.print(f"the newest {limit}; --limit shows more", style="bright_black")
-    return 1
+    return to_do
 
 
 def print_letter(keepers: dict[str, DeadLetters], id: str, *, raw: bool = False) -> int:
@@ -140,7 +141,8 @@ def print_letter(keepers: dict[str, DeadLetters], id: str, *, raw: bool = False)
         return 0
     console = Console(highlight=False)
     at = datetime.fromtimestamp(letter.at).astimezone().isoformat(" ", "seconds")
-    numbers = f"{letter.first} to {letter.first + letter.count - 1}" if letter.stream else "its header can't be read"
+    last = f" to {letter.first + letter.count - 1}" if letter.count > 1 else ""
+    numbers = f"{letter.first}{last}" if letter.stream else "its header can't be read"
     for name, text in (
         ("letter", id), ("why", letter.reason), ("from", f"{letter.service or '?'} {letter.instance}".strip()),
         ("in", f"{letter.region} {letter.dataset} {letter.day}".strip()), ("read at", letter.source), ("came", at),
@@ -168,7 +170,8 @@ def print_played(played: Sequence[Played]) -> int:
     signs = {Fate.STORED: ("●", "green"), Fate.PENDING: ("…", "yellow")}
     for one in played:
         sign, colour = signs.get(one.fate, ("✖", "red"))
-        console.print(Text.assemble((f"{sign} {one.fate}", colour), f"  {one.id}", (f"  {one.why}", "bright_black")))
+        name = "" if one.fate is Fate.UNPLAYABLE else f"  {one.id}"  # its words begin with it
+        console.print(Text.assemble((f"{sign} {one.fate}", colour), name, (f"  {one.why}", "bright_black")))
     if not played:
         console.print("nothing was sent: no dead letter that has bytes matches")
     return int(any(one.fate is not Fate.STORED for one in played))
