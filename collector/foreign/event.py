@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
-import orjson
-
+from shippers.errors import Misconfigured
 from shippers.event import MAX_LOGGER, MAX_MESSAGE, MAX_STACK, event_members, own_members
 from shippers.fields import MAX_VALUE, Fields
 from shippers.text import quote, text_of, trim, trim_middle
 
 from .names import DURATIONS, LEVELS, NUMBERED, RENAMED, TEXTS, TIMES, UNITLESS, level_of_number
 from .times import Moment, Times
+
+try:
+    import orjson
+except ImportError:
+    raise Misconfigured("foreign records on Kafka need orjson: pip install 'lastbeat[kafka]'") from None
 
 UNKNOWN = "unknown"
 TRIMMED = "lastbeat.trimmed"
