@@ -68,7 +68,8 @@ def _header(letter: DeadLetter, data: bytes) -> Header:
 
 def _foreign(letter: DeadLetter, data: bytes) -> bytes:
     """A foreign record's bytes as a line, unless they are one already."""
-    from .foreign.event import Normaliser, Unreadable
+    from .foreign.event import Normaliser
+    from .foreign.parse import Unreadable
 
     if b'"sequence":%d}}' % letter.first in data and not why_unreadable(data):
         return data.rstrip(b"\n")

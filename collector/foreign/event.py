@@ -7,24 +7,18 @@ dataset alone, so these are the topic's.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from shippers.errors import Misconfigured
 from shippers.event import MAX_LOGGER, MAX_MESSAGE, MAX_STACK, event_members, own_members
 from shippers.fields import MAX_VALUE, Fields
 from shippers.text import quote, text_of, trim, trim_middle
 
 from .names import DURATIONS, LEVELS, NUMBERED, RENAMED, TEXTS, TIMES, UNITLESS, level_of_number
+from .parse import Unreadable, parse
 from .times import Moment, Times
-
-try:
-    import orjson
-except ImportError:
-    raise Misconfigured("foreign records on Kafka need orjson: pip install 'lastbeat[kafka]'") from None
 
 UNKNOWN = "unknown"
 TRIMMED = "lastbeat.trimmed"
@@ -34,10 +28,6 @@ _MAX_NS = 2**63 - 1
 _INEXACT = 2.0**63
 _UNFIT = re.compile(r"[^\w.:@+-]+")
 _KNOWN_NAMES = 4_096
-
-
-class Unreadable(Exception):
-    """These bytes are no event; the text says why, for the dead letter."""
 
 
 class Foreign(NamedTuple):
@@ -77,7 +67,7 @@ class Normaliser:
             raise Unreadable("a tombstone: a record without a value")
         if self._dataset == "heartbeat":
             raise Unreadable("a beat needs lastbeat's header: send it to a gateway, /beat/<service>")
-        doc = _parse(body)
+        doc = parse(body)
         try:
             return self._write(doc, appended_at)
         except Exception as error:
@@ -160,38 +150,6 @@ class Normaliser:
         if fit != name:
             fields.label("service.name" if otherwise == UNKNOWN else "service.node.name", name)
         return fit
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    """The object in `body`. What the fast parser refuses, or reads without its last digits, the exact one reads."""
-    try:
-        doc = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        doc = _parse_exactly(body)
-    if type(doc) is not dict:
-        raise Unreadable("not a JSON object")
-    for value in doc.values():
-        if type(value) is float and not -_INEXACT < value < _INEXACT:
-            return _parse_exactly(body)  # type: ignore[no-any-return]
-    return doc
-
-
-def _parse_exactly(body: bytes) -> Any:
-    try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
-    except json.JSONDecodeError as error:
-        raise Unreadable(f"not JSON: {error.msg} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"not JSON: {error}") from None
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number in JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _head(text: Mapping[str, str]) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from collector.ports import Record, TopicPartition
 from shippers.batch import Header
 
-from .event import UNKNOWN, Foreign, Normaliser, Unreadable
+from .event import UNKNOWN, Foreign, Normaliser
+from .parse import Unreadable
 from .stream import foreign_stream
 from .times import Times
 

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.dead_letters import why_unreadable
-from collector.foreign.event import Foreign, Normaliser, Unreadable
+from collector.foreign.event import Foreign, Normaliser
+from collector.foreign.parse import Unreadable
 from shippers.batch import MAX_LINE_BYTES
 
 APPENDED = 1_795_262_400.0  # 2026-11-21T12:00:00Z
