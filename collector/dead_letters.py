@@ -13,10 +13,12 @@ from datetime import datetime
 from shippers.batch import Header
 
 from .ledger import Interval
-from .ports import DeadLetter, Record
+from .ports import Among, DeadLetter, Record
 
 WHOLE_BATCH = "batch: "
 """How the reason of a whole batch's letter begins. Its numbers stay open, for a sound copy may still come."""
+
+_VOID = "void: "
 
 
 def of_batch(record: Record, header: Header | None, reason: str, at: float) -> DeadLetter:
@@ -35,7 +37,7 @@ def of_line(record: Record, header: Header, number: int, line: bytes, reason: st
 
 def of_void(record: Record, header: Header, numbers: Interval, at: float) -> DeadLetter:
     """Numbers whose events were given up on the way."""
-    return _of(record, header, numbers, f"void: {header.void}", b"", at)
+    return _of(record, header, numbers, f"{_VOID}{header.void}", b"", at)
 
 
 def _of(record: Record, header: Header, numbers: Interval, reason: str, original: bytes, at: float) -> DeadLetter:
@@ -51,6 +53,32 @@ def _of(record: Record, header: Header, numbers: Interval, reason: str, original
         source_of(record),
         original,
         at,
+        header.instance,
+        header.day,
+    )
+
+
+def id_of(letter: DeadLetter) -> str:
+    """A letter's name: its numbers, or, of a broken batch, whose numbers are only claimed, where it was read."""
+    if letter.reason.startswith(WHOLE_BATCH):
+        return letter.source
+    numbers = f"{letter.first}" if letter.count == 1 and not is_void(letter) else f"{letter.first}+{letter.count}"
+    return f"{letter.stream}:{numbers}"
+
+
+def is_void(letter: DeadLetter) -> bool:
+    """Whether its events were given up before they came here: there are no bytes to send again."""
+    return letter.reason.startswith(_VOID)
+
+
+def is_among(letter: DeadLetter, among: Among) -> bool:
+    """Whether a question is about this letter."""
+    wanted = ((among.region, letter.region), (among.service, letter.service), (among.dataset, letter.dataset),
+              (among.stream, letter.stream))  # fmt: skip
+    return (
+        all(not want or want == has for want, has in wanted)
+        and among.reason.lower() in letter.reason.lower()
+        and letter.at >= among.since
     )
 
 

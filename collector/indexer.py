@@ -2,6 +2,7 @@
 
 The committed offset never passes the lowest record that isn't settled yet. A sink that is down means that nothing is
 read, not that anything is skipped: partitions are paused, polling goes on, and the same records are written again.
+What a sink gives back alone is held apart, and only its partitions are paused: trouble with one index is no other's.
 It parses nothing but headers, and judges nothing: what can't be stored is the sink's to dead-letter.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -21,6 +21,7 @@ from shippers.errors import LastbeatError
 
 from .complaint import Complaint
 from .figures import labelled, lag_figures
+from .holding import Apart, Hold, capped
 from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
@@ -30,7 +31,6 @@ _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S = 0.25
 _STALLED_S = 120.0
 _LAG_EVERY_S = 5.0
-_RECORD_OVERHEAD = 500
 _CANARY = b'"canary":true'
 
 
@@ -43,23 +43,8 @@ class Counters:
     dead: int = 0
     batches: int = 0
     pauses: int = 0
+    given_back: int = 0
     gaps: list[str] = field(default_factory=list)
-
-
-class _Hold:
-    """Records that are read and not settled, and what they cost in memory."""
-
-    def __init__(self, records: Iterable[Record] = ()) -> None:
-        self.records: list[Record] = []
-        self.size_bytes = 0
-        self.of: Counter[TopicPartition] = Counter()
-        for record in records:
-            self.add(record)
-
-    def add(self, record: Record) -> None:
-        self.records.append(record)
-        self.of[record.tp] += 1
-        self.size_bytes += len(record.header) + len(record.body) + _RECORD_OVERHEAD
 
 
 class Indexer:
@@ -67,7 +52,8 @@ class Indexer:
 
     A write is due when `flush_bytes` have come together or `flush_s` seconds after the first of them: large writes
     are what makes both stores fast, and the boards see the journal's tail meanwhile. `writer` runs the sink's writes,
-    one at a time; it is shut down when `run` ends.
+    one at a time; it is shut down when `run` ends. Held apart are at most `flush_bytes`, too; of what is more, whole
+    partitions leave the memory and are read again later.
     """
 
     def __init__(
@@ -84,14 +70,15 @@ class Indexer:
         self._flush_bytes, self._flush_s = flush_bytes, flush_s
         self._writer = writer or ThreadPoolExecutor(1, thread_name_prefix="lastbeat-write")
         self._placed: set[TopicPartition] = set()
-        self._waiting, self._under_way = _Hold(), _Hold()
+        self._waiting, self._under_way = Hold(), Hold()
+        self._apart, self._tries_apart = Apart(flush_bytes), False
         self._write: Future[list[Outcome]] | None = None
-        self._skipped: dict[TopicPartition, int] = {}
-        self._skipped_since = clock.monotonic()
+        self._done: dict[TopicPartition, int] = {}  # how far each is settled, but for what is held, and not committed
+        self._committed_at = clock.monotonic()
         self._due = 0.0
         self._retry_at = 0.0
         self._backoff_s = 0.0
-        self._paused = False
+        self._paused: set[TopicPartition] = set()
         self._trouble = ""
         self._unread = Complaint(
             log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
@@ -110,8 +97,7 @@ class Indexer:
             if self._waiting.records and not self._backoff_s:
                 self._begin()
                 self._settle(wait=True)
-            if not self._holds_any():
-                self._commit_skipped()
+            self._commit()
         log.info("stopped: %s", self._words())
 
     def _words(self) -> str:
@@ -132,12 +118,15 @@ class Indexer:
         self._measure_lag()
         self._settle()
         now = self._clock.monotonic()
-        if self._waiting.records and self._write is None:
-            if now >= self._retry_at and (now >= self._due or self._is_full()):
+        if self._write is None and now >= self._retry_at:
+            if self._apart.hold.records and now >= self._apart.due:
+                self._begin(apart=True)
+                self._settle()
+            elif self._waiting.records and (now >= self._due or self._is_full()):
                 self._begin()
                 self._settle()
-        elif not self._holds_any() and now - self._skipped_since >= _COMMIT_SKIPPED_EVERY_S:
-            self._commit_skipped()
+        if self._write is None and now - self._committed_at >= _COMMIT_SKIPPED_EVERY_S:
+            self._commit()
 
     def health(self) -> dict[str, Any]:
         """`status` (ok, waiting for the sink, unread as the journal can't be read, or stalled) and what it rests on.
@@ -149,6 +138,7 @@ class Indexer:
             "why": self._trouble or self._unread.text,
             "last_step_s": round(age_s, 3),
             "held_batches": self._holds_any(),
+            "apart_batches": len(self._apart.hold.records),
         }
 
     def metrics(self) -> dict[str, float]:
@@ -162,13 +152,18 @@ class Indexer:
             "pauses_total": counters.pauses,
             "gaps_total": len(counters.gaps),
             "held_batches": self._holds_any(),
-            "held_bytes": self._waiting.size_bytes + self._under_way.size_bytes,
+            "held_bytes": sum(hold.size_bytes for hold in self._holds()),
+            "apart_batches": len(self._apart.hold.records),
+            "given_back_partitions_total": counters.given_back,
             "partitions": len(self._placed),
             **lag_figures(self._lag),
         }
 
+    def _holds(self) -> tuple[Hold, ...]:
+        return self._waiting, self._under_way, self._apart.hold
+
     def _holds_any(self) -> int:
-        return len(self._waiting.records) + len(self._under_way.records)
+        return sum(len(hold.records) for hold in self._holds())
 
     def _is_full(self) -> bool:
         return self._waiting.size_bytes >= self._flush_bytes
@@ -209,13 +204,19 @@ class Indexer:
             return False  # who can't be asked has confirmed nothing
 
     def _pause_or_resume(self) -> None:
-        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either."""
+        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
+        Else it brings nothing of partitions that are held apart."""
         if self._backoff_s or self._is_full():
-            self._reader.pause(list(self._reader.assigned()))
-            self._paused = True
-        elif self._paused:
-            self._reader.resume(list(self._reader.assigned()))
-            self._paused = False
+            wanted = self._reader.assigned()
+        else:
+            wanted = self._apart.paused(self._clock.monotonic())
+            if self._tries_apart:
+                wanted |= set(self._under_way.of)
+        if wanted - self._paused:
+            self._reader.pause(list(wanted - self._paused))
+        if self._paused - wanted:
+            self._reader.resume(list(self._paused - wanted))
+        self._paused = wanted
 
     def _place_new_partitions(self) -> None:
         """Where the sink keeps its own position, that one rules: it was written in one commit with the data."""
@@ -236,41 +237,62 @@ class Indexer:
             return
         self._placed -= lost
         log.info("%d partitions went to another reader, %d are read here now", len(lost), len(self._placed))
-        self._waiting = _Hold(record for record in self._waiting.records if record.tp not in lost)
-        self._skipped = {tp: at for tp, at in self._skipped.items() if tp not in lost}
+        self._waiting = self._waiting.without(lost)
+        self._apart.forget(lost)
+        self._done = {tp: at for tp, at in self._done.items() if tp not in lost}
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
             if _CANARY in record.header:
-                if not self._waiting.of[record.tp] and not self._under_way.of[record.tp]:
-                    self._skipped[record.tp] = record.next_offset
+                if not any(hold.of[record.tp] for hold in self._holds()):
+                    self._done[record.tp] = record.next_offset
                 continue
             if not self._waiting.records:
                 self._due = self._clock.monotonic() + self._flush_s
             self._waiting.add(record)
 
-    def _begin(self) -> None:
-        self._under_way, self._waiting = self._waiting, _Hold()
+    def _begin(self, *, apart: bool = False) -> None:
+        """Write what waits, or what is held apart: not both at once, so that neither has to wait for the other."""
+        self._tries_apart = apart
+        if apart:
+            self._under_way, self._apart.hold = self._apart.hold, Hold()
+        else:
+            self._under_way, self._waiting = self._waiting, Hold()
         self._write = self._writer.submit(self._sink.write, self._under_way.records)
 
     def _settle(self, *, wait: bool = False) -> None:
-        """Take in what became of the write, once it is done; what isn't settled goes before all that waits."""
+        """Take in what became of the write, once it is done. If all of it failed, it goes before all that waits; what
+        was given back alone is held apart."""
         if self._write is None or not (wait or self._write.done()):
             return
-        write, written = self._write, self._under_way.records
-        self._write, self._under_way = None, _Hold()
+        write, written, apart = self._write, self._under_way.records, self._tries_apart
+        self._write, self._under_way, self._tries_apart = None, Hold(), False
         again = [record for record in written if record.tp in self._placed]
         try:
             outcomes = write.result()
         except LastbeatError as error:
-            self._back_off(error, len(again))
-        else:
-            self._backoff_s, self._trouble = 0.0, ""
-            retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
-            again = [record for record in again if id(record) in retried]
-            self._retry_at = self._clock.monotonic() + _FIRST_BACKOFF_S if again else 0.0
-            self._account(outcomes)
-        self._waiting = _Hold((*again, *self._waiting.records))
+            if apart:  # whether that is everybody's trouble, the next write of others will show
+                log.warning("%d batches are held apart still: %s", len(again), error)
+                self._apart.failed(again, self._clock.monotonic() + _LONGEST_BACKOFF_S)
+            else:
+                self._back_off(error, len(again))
+                self._waiting = Hold((*again, *self._waiting.records))
+            return
+        self._backoff_s, self._trouble, self._retry_at = 0.0, "", 0.0
+        retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
+        left = [record for record in again if id(record) in retried]
+        self._apart.take(left, self._clock.monotonic(), tried=apart)
+        self._account(outcomes)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What is too much to be held apart leaves the memory, a whole partition at once, and is read again."""
+        for tp, offset in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+            log.warning("%s/%d: too much of it can't be stored now; it is read again later from %d", *tp, offset)
+            self._waiting = self._waiting.without({tp})
+            self._done.pop(tp, None)
+            self._reader.seek(tp, offset)
+            self.counters.given_back += 1
 
     def _back_off(self, error: LastbeatError, batches: int) -> None:
         if not self._backoff_s:
@@ -282,34 +304,28 @@ class Indexer:
         log.warning("%d batches wait: %s; next try in %.1f s", batches, error, wait_s)
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
-        """Count, and commit up to the lowest record that isn't settled."""
-        positions: dict[TopicPartition, int] = dict(self._skipped)
-        unsettled: dict[TopicPartition, int] = {}
+        """Count, and commit what is settled."""
         for outcome in outcomes:
             record = outcome.record
-            if record.tp not in self._placed:
-                continue  # another's by now
-            if outcome.retry:
-                unsettled.setdefault(record.tp, record.offset)
-                continue
-            positions[record.tp] = record.next_offset
+            if record.tp not in self._placed or outcome.retry:
+                continue  # another's by now, or not settled
+            self._done[record.tp] = max(record.next_offset, self._done.get(record.tp, 0))
             self.counters.batches += 1
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
             self.counters.dead += outcome.dead
-        self._commit(positions | unsettled)
+        self._commit()
 
-    def _commit_skipped(self) -> None:
-        """A partition that carries nothing but canaries must not hold back the journal's retention."""
-        if self._skipped:
-            self._commit(self._skipped)
-        self._skipped_since = self._clock.monotonic()
-
-    def _commit(self, positions: dict[TopicPartition, int]) -> None:
-        """A commit that fails is made up for by the next: until then the journal only keeps more than it need."""
+    def _commit(self) -> None:
+        """Up to the lowest record of each partition that isn't settled. A commit that fails is made up for by the next:
+        until then the journal only keeps more than it need. A partition that carries nothing but canaries is committed
+        too: it must not hold back the journal's retention."""
+        self._committed_at = self._clock.monotonic()
+        if not self._done:
+            return
+        positions = capped(self._done, self._apart.lowest())
         try:
             self._reader.commit(positions)
-            self._skipped = {}
+            self._done = {tp: at for tp, at in self._done.items() if at > positions[tp]}
         except LastbeatError as error:
             log.warning("what is settled will be committed later: %s", error)
-            self._skipped = positions

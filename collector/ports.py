@@ -37,6 +37,9 @@ class Record:
     the batch, unopened. An empty header: a foreign producer's record, straight on Kafka, its value the body.
     `checked` says that only our own door appends to this journal, that it held the body against the header, and that
     a checksum proves both unchanged since; who may not say so leaves the checking to the sink.
+    `collector.foreign` turns a run of those into one record of a batch, and marks it: `foreign` says that its lines
+    tell who sent each, for its header may stand for several; `refused` says why its body is no event and is to
+    become a dead letter as it is.
     """
 
     tp: TopicPartition
@@ -46,6 +49,8 @@ class Record:
     header: bytes
     body: bytes
     checked: bool = False
+    foreign: bool = False
+    refused: str = ""
 
 
 class JournalFull(Unavailable):
@@ -184,6 +189,7 @@ class DeadLetter:
     """Something that could not be stored, kept with its reason and its original bytes.
 
     `first` and `count` are its numbers in `stream`; source is where it was read, as `topic/partition/offset`.
+    `instance` and `day` are its header's, and '' in letters of an unreadable header, or from before they were kept.
     """
 
     stream: str
@@ -196,6 +202,44 @@ class DeadLetter:
     source: str
     original: bytes
     at: float
+    instance: str = ""
+    day: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Which dead letters a question is about; '' and 0 mean any. `reason` is a part of theirs, case apart."""
+
+    region: str = ""
+    service: str = ""
+    dataset: str = ""
+    stream: str = ""
+    reason: str = ""
+    since: float = 0.0
+
+
+class DeadLetters(Protocol):
+    """What a sink could not store, as a list of what is to be done: mended and sent again, a letter leaves it.
+
+    Called by the command line. A letter is named by `collector.dead_letters.id_of`; of several of one name only the
+    newest counts. Every method raises Unavailable, with words for a person.
+    """
+
+    def find(self, among: Among, limit: int) -> list[DeadLetter]:
+        """The newest letters, newest first, their original bytes left out."""
+        ...
+
+    def get(self, id: str) -> DeadLetter | None:
+        """One letter, whole; None if there is none of that name (any more)."""
+        ...
+
+    def stored(self, header: Header) -> int:
+        """How many of a batch's numbers the sink has stored as events by now."""
+        ...
+
+    def drop(self, letters: Sequence[DeadLetter]) -> None:
+        """Take these off the list; one of the same name from another source stays. Again is no harm."""
+        ...
 
 
 # --- Store -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from shippers.errors import BadBatch, LastbeatError
 
 from . import dead_letters
 from .ledger import StreamLedger
-from .ports import DeadLetter, Outcome, Record, TopicPartition
+from .ports import Among, DeadLetter, Outcome, Record, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,42 @@ class ScriptedSink:
         """See Sink.close."""
         self.closed = True
 
+    # Its dead letters, as the port DeadLetters has them.
+
+    def find(self, among: Among, limit: int) -> list[DeadLetter]:
+        """See DeadLetters.find."""
+        newest = {dead_letters.id_of(letter): letter for letter in self.dead}
+        found = [letter for letter in reversed(newest.values()) if dead_letters.is_among(letter, among)]
+        return [dataclasses.replace(letter, original=b"") for letter in found[:limit]]
+
+    def get(self, id: str) -> DeadLetter | None:
+        """See DeadLetters.get."""
+        return next((letter for letter in reversed(self.dead) if dead_letters.id_of(letter) == id), None)
+
+    def stored(self, header: Header) -> int:
+        """See DeadLetters.stored."""
+        return sum(f"{header.stream}:{number}" in self.events for number in range(header.first, header.last + 1))
+
+    def drop(self, letters: Sequence[DeadLetter]) -> None:
+        """See DeadLetters.drop."""
+        gone = {(dead_letters.id_of(letter), letter.source) for letter in letters}
+        self.dead = [letter for letter in self.dead if (dead_letters.id_of(letter), letter.source) not in gone]
+
     def _settle(self, record: Record) -> Outcome:
         try:
             header = Header.decode(record.header)
-            if self._positions is not None and record.offset < self._positions.get(record.tp, 0):
+            if self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0):
                 return Outcome(record, duplicate=header.count)
-            Batch(header, record.body).check()
+            if not record.refused:
+                Batch(header, record.body).check()
         except BadBatch as error:
             return self._bury(record, f"{error.code}: {error}")
         outcome = Outcome(record)
-        lines = record.body.split(b"\n")
+        lines = [record.body] if record.refused else record.body.split(b"\n")
         fresh = self._ledger.missing(header.stream, header.first, header.last)
+        if header.replay:
+            numbers = range(header.first, header.last + 1)
+            fresh = [(number, number) for number in numbers if f"{header.stream}:{number}" not in self.events]
         for first, last in fresh:
             self._ledger.add(header.stream, first, last)
             if header.void is not None:
@@ -92,7 +117,7 @@ class ScriptedSink:
 
     def _keep(self, outcome: Outcome, header: Header, number: int, line: bytes) -> Outcome:
         record = outcome.record
-        why = dead_letters.why_unreadable(line)
+        why = record.refused or dead_letters.why_unreadable(line)
         if why:
             self.dead.append(dead_letters.of_line(record, header, number, line, why, record.appended_at))
             return dataclasses.replace(outcome, dead=outcome.dead + 1)

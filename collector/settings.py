@@ -114,6 +114,10 @@ class ElasticSettings(Section):
     """Other numbers for some, by `<dataset>` or `<dataset>/<region>`; the narrower wins."""
     hot_days: int = Field(14, ge=1)
     """Days are deleted once older than this (and archived, where there is an archive)."""
+    skewed_days: int = Field(90, ge=1)
+    """Events whose days no sound clock gives are deleted, a month of arrival at once, when all came longer ago."""
+    dead_days: int = Field(90, ge=1)
+    """Dead letters that nobody has settled are deleted when they came longer ago."""
     archive: bool = True
     """The role `archiver` keeps every event in the lake too; no day is deleted before the lake is proven to hold it."""
     in_flight: int = Field(3, ge=1, le=32)

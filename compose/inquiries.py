@@ -111,12 +111,8 @@ def where_of(
     text: str,
 ) -> Where:
     """The question that the options of `lastbeat logs` ask. Raises Misconfigured for a `since` that is none."""
-    match = re.fullmatch(r"(\d+)([smhd])", since)
-    if not match:
-        raise Misconfigured(f"--since {since!r}: a number and s, m, h or d, such as 15m or 2h")
-    start = now - int(match[1]) * _UNITS[match[2]]
     return Where(
-        start,
+        now - seconds_of("--since", since),
         now + 60,
         regions=tuple(regions or ()),
         services=tuple(services or ()),
@@ -125,6 +121,14 @@ def where_of(
         ids=(id,) if id else (),
         text=text,
     )
+
+
+def seconds_of(option: str, text: str) -> int:
+    """A span such as 15m in seconds. Raises Misconfigured, naming the option."""
+    match = re.fullmatch(r"(\d+)([smhd])", text)
+    if not match:
+        raise Misconfigured(f"{option} {text!r}: a number and s, m, h or d, such as 15m or 2h")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool) -> int:

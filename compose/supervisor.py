@@ -193,6 +193,14 @@ class Supervisor:
         (self.settings.run_path / "up.json").write_text(json.dumps(addresses))
 
 
+def running_gateway(settings: Settings) -> str:
+    """Where the gateway of the platform on this data folder is; if none runs here, where the settings say."""
+    try:
+        return str(json.loads((settings.run_path / "up.json").read_text())["gateway"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings.gateway_url
+
+
 def with_free_ports(settings: Settings) -> Settings:
     """The settings with each port that is taken replaced by a free one. Raises Misconfigured if there is no address."""
     taken: set[int] = set()

@@ -11,15 +11,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from collector.complaint import Complaint
-from collector.ports import Journal, Sink, State, Store, Table
-from shippers.batch import DATASETS
+from collector.ports import DeadLetters, Journal, Sink, State, Store, Table
+from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
 
@@ -30,6 +30,7 @@ log = logging.getLogger("lastbeat.roles")
 
 CLOCK = SystemClock()
 _STOP_WITHIN_S = 9.0
+_SEND_TIMEOUT_S = 30.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -120,7 +121,40 @@ def open_store(settings: Settings) -> Store:
         return ElasticStore(settings.elastic, CLOCK)
     from collector.lake.store import LakeStore
 
-    return LakeStore(settings.lake_path, open_journal(settings), settings.lake, CLOCK)
+    return LakeStore(settings.lake_path, _events(settings), settings.lake, CLOCK)
+
+
+def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
+    """What could not be stored, by the store that lacks it."""
+    from collector.lake.dead import LakeDeadLetters
+
+    keepers: dict[str, DeadLetters] = {}
+    if settings.elastic:
+        from collector.elastic.client import ElasticClient
+        from collector.elastic.dead import ElasticDeadLetters
+
+        keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
+    if not settings.elastic or settings.elastic.archive:
+        keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
+    return keepers
+
+
+@contextmanager
+def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None]]:
+    """The way for batches that a person sends: straight to Kafka, else through the gateway, which writes the journal.
+
+    The gateway asks for a token as it does of a service: LASTBEAT_TOKEN.
+    """
+    if settings.kafka:
+        with closing(open_journal(settings)) as journal:
+            yield journal.append
+        return
+    from shippers.transports.http import HttpTransport
+
+    from .supervisor import running_gateway
+
+    with closing(HttpTransport(running_gateway(settings), os.environ.get("LASTBEAT_TOKEN", ""))) as transport:
+        yield lambda batches: transport.send(batches, _SEND_TIMEOUT_S)
 
 
 def open_state(settings: Settings) -> State:
@@ -155,6 +189,16 @@ def state_words(settings: Settings) -> str:
     return f"Elasticsearch at {', '.join(settings.elastic.urls)}" if settings.elastic else f"files in {settings.data}"
 
 
+def _events(settings: Settings) -> Journal:
+    """The journal for those who store or show events: foreign producers' records come as batches too."""
+    if not settings.kafka:
+        return open_journal(settings)
+    from collector.foreign.journal import ForeignJournal
+    from collector.journal.kafka import KafkaJournal
+
+    return ForeignJournal(KafkaJournal(settings.kafka, CLOCK))
+
+
 def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
     from collector.lake.sink import LakeSink
     from collector.lake.upkeep import Upkeep
@@ -184,7 +228,7 @@ def _fill(
     from collector.indexer import Indexer
 
     stack.enter_context(closing(sink))
-    journal = stack.enter_context(closing(open_journal(settings)))
+    journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stack.enter_context(_stop_on_signal())
     stack.enter_context(_repeated(upkeep, every_s=60))

@@ -45,9 +45,10 @@ class Header:
     stream is `<boot>.<dataset>`; events are numbered `first` to `first + count - 1`; day is the UTC date of every
     event in it, as `yyyy-mm-dd`; crc is zlib.crc32 of the body.
 
-    The last five are not the shipper's to fill at sealing: `void` says why the body is gone; `age_s` is how old a
+    The last six are not the shipper's to fill at sealing: `void` says why the body is gone; `age_s` is how old a
     heartbeat was when it was last sent on (every holder adds the time that it held it); `via` and `ingress` are
-    stamped by the gateway that took the batch in; `canary` marks a gateway's own probe, which is never stored.
+    stamped by the gateway that took the batch in; `canary` marks a gateway's own probe, which is never stored; `replay`
+    marks what a person sends again from the dead letters: numbers that are only there are stored all the same.
     """
 
     stream: str
@@ -64,6 +65,7 @@ class Header:
     via: str | None = None
     ingress: str | None = None
     canary: bool = False
+    replay: bool = False
 
     @property
     def last(self) -> int:
@@ -140,7 +142,8 @@ def _check_header(header: Header) -> None:
     for name in ("void", "via", "ingress"):
         need(getattr(header, name) is None or isinstance(getattr(header, name), str), name, "must be text")
     need(header.age_s is None or isinstance(header.age_s, int | float), "age_s", "must be a number of seconds")
-    need(isinstance(header.canary, bool), "canary", "must be true or false")
+    for name in ("canary", "replay"):
+        need(isinstance(getattr(header, name), bool), name, "must be true or false")
 
 
 def _is_day(day: object) -> bool:

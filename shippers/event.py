@@ -84,8 +84,8 @@ class Renderer:
         if fields.trimmed:
             self._on_trim()
         text = (
-            f'{{"@timestamp":"{stamp}","message":{quote(message)},{log}{self._constant}{_own(fields)}'
-            f',"event":{{"dataset":"{fields.dataset}"{_event(fields)}'
+            f'{{"@timestamp":"{stamp}","message":{quote(message)},{log}{self._constant}{own_members(fields)}'
+            f',"event":{{"dataset":"{fields.dataset}"{event_members(fields)}'
         )
         return Line(fields.dataset, day, text.encode("utf-8", "replace"))
 
@@ -130,7 +130,7 @@ def number_line(line: bytes, stream: str, number: int) -> bytes:
     return b'%b,"stream":"%b","sequence":%d}}' % (line, stream.encode(), number)
 
 
-def _own(fields: Fields) -> str:
+def own_members(fields: Fields) -> str:
     """Everything between the envelope and `event`."""
     parts = [
         f'"{name}":{{"id":{quote(text)}}}'
@@ -159,7 +159,7 @@ def _object(members: dict[str, str]) -> str:
     return "{" + ",".join([f"{name}:{value}" for name, value in members.items()]) + "}"
 
 
-def _event(fields: Fields) -> str:
+def event_members(fields: Fields) -> str:
     action = f',"action":{quote(fields.action)}' if fields.action else ""
     outcome = f',"outcome":"{fields.outcome}"' if fields.outcome else ""
     duration = f',"duration":{fields.duration_ns}' if fields.duration_ns is not None else ""

@@ -1,5 +1,5 @@
 """What becomes of a day in Elasticsearch: packed once it is over, deleted once it is old and, where there is an
-archive, proven to be there whole.
+archive, proven to be there whole. Dead letters and events of impossible days go by when they came.
 
 A day is listed as deleted before its index goes; nothing that comes later brings it back. There is never a write
 block: a late event is still stored as long as its index is there.
@@ -18,6 +18,7 @@ from shippers.clock import Clock
 from . import names
 from .client import ElasticClient, quoted
 from .days import DeletedDays
+from .dead import ElasticDeadLetters
 
 log = logging.getLogger("lastbeat.elastic")
 
@@ -25,6 +26,7 @@ Archived = Callable[[str, str, str, int], bool]
 """Whether the archive is proven to hold all of (dataset, region, day), of which the index has so many events."""
 
 _SPARE_SEGMENTS = 8
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,14 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """What one run did, by index; `kept` are old days that the archive isn't proven to hold."""
+    """What one run did, by index; `kept` are old days that the archive isn't proven to hold, `skewed` the months of
+    impossible days that went. `letters` counts the dead letters that did."""
 
     packed: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    skewed: tuple[str, ...] = ()
+    letters: int = 0
 
 
 class Ageing:
@@ -82,7 +87,7 @@ class Ageing:
                 self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
                 self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
                 packed.append(day.index)
-        return Aged(tuple(packed), tuple(deleted), tuple(kept))
+        return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now), self._age_letters(now))
 
     def days(self) -> list[Day]:
         """Every day that has an index; not those of wild clocks. Raises Unavailable."""
@@ -92,12 +97,35 @@ class Ageing:
         found = []
         for index, stats in self._client.ask("GET", path).get("indices", {}).items():
             parts = names.split(self._settings.prefix, index)
-            if parts is None or parts[2] == names.SKEWED:
+            if parts is None or names.is_skewed(parts[2]):
                 continue
             whole = stats["primaries"]
             shards = int(whole.get("shard_stats", {}).get("total_count", 1))
             found.append(Day(index, *parts, whole["docs"]["count"], shards, whole["segments"]["count"]))
         return sorted(found, key=lambda day: (day.day, day.index))
+
+    def _age_skewed(self, now: float) -> tuple[str, ...]:
+        """Nobody asks the archive about these: it keeps them under other days. What it lacks after so long, it won't
+        ever have, for the journal has it no more."""
+        gone = []
+        first_kept = names.today(now) - timedelta(days=self._settings.skewed_days)
+        pattern = ",".join(names.event_patterns(self._settings.prefix))
+        stats = self._client.ask("GET", f"/{pattern}/_stats/docs?filter_path=indices.*.primaries.docs.count")
+        for index, its in sorted(stats.get("indices", {}).items()):
+            parts = names.split(self._settings.prefix, index)
+            if parts is None or not names.is_skewed(parts[2]) or names.skewed_until(parts[2]) > first_kept:
+                continue
+            self._client.ask("DELETE", f"/{quoted(index)}", allow=(404,))
+            log.info("%s deleted with %d events of impossible days: they came over %d days ago", index,
+                     its["primaries"]["docs"]["count"], self._settings.skewed_days)  # fmt: skip
+            gone.append(index)
+        return tuple(gone)
+
+    def _age_letters(self, now: float) -> int:
+        gone = ElasticDeadLetters(self._client, self._settings).age(now - self._settings.dead_days * _DAY_S)
+        if gone:
+            log.warning("%d dead letters deleted that nobody had settled in %d days", gone, self._settings.dead_days)
+        return gone
 
     def _is_loose(self, day: Day) -> bool:
         """A day that was packed is only packed again when many came late: each time rewrites all of it."""

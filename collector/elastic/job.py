@@ -11,14 +11,14 @@ from collector.ledger import Interval
 from collector.ports import DeadLetter, Outcome, Record
 from shippers.batch import Header
 
-from .bulk import splice, splice_some
+from .bulk import lines_of, splice, splice_some
 
 
 @dataclass(slots=True)
 class Job:
     """A record, opened as far as needed. `pending` holds the positions of lines that aren't settled yet.
 
-    `letters` (by id) are its events that are to become dead letters; they count as dead only once those are kept.
+    `letters` are its events that are to become dead letters; they count as dead only once those are kept.
     `unproven` marks a void batch of which it isn't known yet whether some of its events are here all the same.
     """
 
@@ -30,18 +30,29 @@ class Job:
     stored: int = 0
     duplicate: int = 0
     dead: int = 0
-    letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     unproven: bool = False
-
-    @property
-    def day(self) -> str:
-        """The day that its header claims."""
-        return self.header.day if self.header is not None else "skewed"
 
     @property
     def settled(self) -> bool:
         """Every event is stored, was there, or is kept as a dead letter."""
         return not self.pending and not self.letters and not self.unproven
+
+    @property
+    def begun(self) -> bool:
+        """Some of its events are settled, or are to be dead letters."""
+        return bool(self.stored or self.duplicate or self.dead or self.letters)
+
+    def park(self) -> None:
+        """Let go of the body until the record comes again."""
+        self.lines, self.record = (), dataclasses.replace(self.record, body=b"")
+
+    def resume(self, record: Record) -> None:
+        """Go on with what is pending: its record came again."""
+        self.record = record
+        if self.pending:
+            assert self.header is not None
+            self.lines = lines_of(self.header, record.body)
 
     def outcome(self) -> Outcome:
         """What the caller is told."""
@@ -63,12 +74,20 @@ class Job:
         known = dead_letters.why_unreadable(line)
         reason = f"{known} ({reason})" if known else reason
         letter = dead_letters.of_line(self.record, self.header, number, line, reason, self.record.appended_at)
-        self.letters.append((f"{letter.stream}:{number}", letter))
+        self.letters.append(letter)
+
+    def bury_refused(self) -> None:
+        """Make a dead letter of a foreign record that is no event."""
+        header = self.header
+        assert header is not None
+        record = self.record
+        letter = dead_letters.of_line(record, header, header.first, record.body, record.refused, record.appended_at)
+        self.letters.append(letter)
 
     def bury_broken(self, reason: str) -> None:
         """Make one dead letter of a batch that breaks the contract. Its numbers stay open: a sound copy may come."""
         letter = dead_letters.of_batch(self.record, self.header, reason, self.record.appended_at)
-        self.letters.append((letter.source, letter))
+        self.letters.append(letter)
         self.pending = ()
 
     def bury_late(self, reason: str) -> None:
@@ -76,20 +95,18 @@ class Job:
         header = self.header
         assert header is not None
         letter = dead_letters.of_batch(self.record, header, "", self.record.appended_at)
-        letter = dataclasses.replace(letter, reason=reason)
-        self.letters.append((f"{header.stream}:{header.first}+{header.count}", letter))
+        self.letters.append(dataclasses.replace(letter, reason=reason))
         self.pending = ()
 
     def bury_void(self, numbers: Interval) -> None:
         """Keep the numbers of a void batch; those that aren't in `numbers` are accounted for already."""
         header = self.header
         assert header is not None
-        letter = dead_letters.of_void(self.record, header, numbers, self.record.appended_at)
-        self.letters.append((f"{header.stream}:{letter.first}+{letter.count}", letter))
+        self.letters.append(dead_letters.of_void(self.record, header, numbers, self.record.appended_at))
 
     def buried(self, fresh: Sequence[bool]) -> None:
         """Its letters are kept; those that aren't `fresh` were there before."""
-        for (_, letter), new in zip(self.letters, fresh, strict=True):
+        for letter, new in zip(self.letters, fresh, strict=True):
             if new:
                 self.dead += letter.count
             else:

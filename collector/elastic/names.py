@@ -1,6 +1,7 @@
 """Index names: pure functions of a batch's header, so that a resend lands where its first copy did.
 
-`<prefix>-<dataset>-<region>-<yyyy.mm.dd>`, or `…-skewed` for days that no sound clock gives.
+`<prefix>-<dataset>-<region>-<yyyy.mm.dd>`, or `…-skewed.<yyyy.mm>`, by the month in which it came, for days that no
+sound clock gives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from shippers.batch import DATASETS, Header
 
 SKEWED = "skewed"
+_SKEWED_IN = f"{SKEWED}-"
 AHEAD_DAYS = 2
 
 
@@ -19,13 +21,30 @@ def index_of(prefix: str, header: Header) -> str:
     return f"{prefix}-{header.dataset}-{header.region}-{header.day.replace('-', '.')}"
 
 
-def skewed_index(prefix: str, header: Header) -> str:
-    """Where a batch of an impossible day goes: one index a dataset and region, however wild the clocks are."""
-    return f"{prefix}-{header.dataset}-{header.region}-{SKEWED}"
+def skewed_index(prefix: str, header: Header, now: float) -> str:
+    """Where a batch of an impossible day goes that comes now: one index a dataset, region and month, however wild the
+    clocks are. By the month, because the events' own times can't tell when they are old."""
+    return f"{prefix}-{header.dataset}-{header.region}-{SKEWED}.{today(now):%Y.%m}"
+
+
+def skewed_pattern(prefix: str, dataset: str, region: str) -> str:
+    """What matches the skewed indices of a dataset and region, and perhaps some of another region: see `split`."""
+    return f"{prefix}-{dataset}-{region}-{SKEWED}.*"
+
+
+def is_skewed(day: str) -> bool:
+    """Whether what `split` says of an index isn't a day but a month of impossible ones."""
+    return day.startswith(SKEWED)
+
+
+def skewed_until(day: str) -> date:
+    """The day after the month of a skewed index."""
+    year, month = map(int, day.removeprefix(_SKEWED_IN).split("-"))
+    return date(year + month // 12, month % 12 + 1, 1)
 
 
 def day_of(index: str) -> str:
-    """The day, as `yyyy-mm-dd`, or `skewed`, of an index as the functions above name it."""
+    """The day, as `yyyy-mm-dd`, or `skewed-yyyy-mm`, of an index as the functions above name it."""
     return index.rpartition("-")[2].replace(".", "-")
 
 
@@ -35,7 +54,9 @@ def split(prefix: str, index: str) -> tuple[str, str, str] | None:
     for dataset in DATASETS:
         start = f"{prefix}-{dataset}-"
         day = day_of(index)
-        if head.startswith(start) and (day == SKEWED or _is_day(day)):
+        if head.startswith(start) and (
+            _is_day(day) or (is_skewed(day) and _is_day(f"{day.removeprefix(_SKEWED_IN)}-01"))
+        ):
             return dataset, head.removeprefix(start), day
     return None
 

@@ -1,7 +1,7 @@
 """Which index a batch goes to, and that it is there. A resend lands where its first copy did.
 
-What a header says is enough, but for days that no sound clock gives (they share one index a region) and for deleted
-ones (they stay deleted). It never makes an index for a day that State lists as deleted.
+What a header says is enough, but for days that no sound clock gives (they share one index a region and month) and for
+deleted ones (they stay deleted). It never makes an index for a day that State lists as deleted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Placement:
         self._there: set[str] = set()
         self._day_number = -1.0
         self._first_kept_day = self._last_sound_day = ""
-        self._skewed: dict[str, bool] = {}
-        self._strays: dict[str, bool] = {}
+        self._skewed: dict[tuple[str, str], list[str]] = {}
+        self._strays: dict[tuple[str, str], bool] = {}
 
     def of(self, header: Header) -> str | None:
         """The index to write this batch to; None if its day was deleted. Raises Unavailable, or ElasticError."""
@@ -40,10 +40,11 @@ class Placement:
         index = names.index_of(self._settings.prefix, header)
         if header.day > self._last_sound_day:
             return self._skewed_place(header)
-        if index in self._there and not self._has_skewed(header):
+        if index in self._there and not self._generations(header):
             return index
-        if self._was_skewed(header):
-            return self._skewed_place(header)
+        stray = self._stray(header)
+        if stray is not None:
+            return stray
         if not self._exists(index):
             if self._days.has(header.dataset, header.region, header.day):
                 return None
@@ -55,7 +56,7 @@ class Placement:
     def forget(self, index: str) -> None:
         """The index turned out not to be there."""
         self._there.discard(index)
-        self._skewed.pop(index, None)
+        self._skewed.clear()
 
     def _begin_day(self, now: float) -> None:
         """Where a day belongs can only change at midnight, so what was known of strays holds until then."""
@@ -65,31 +66,35 @@ class Placement:
         self._strays.clear()
 
     def _skewed_place(self, header: Header) -> str:
-        index = names.skewed_index(self._settings.prefix, header)
+        index = names.skewed_index(self._settings.prefix, header, self._clock.time())
+        stray = self._stray(header, but=index)
+        if stray is not None:
+            return stray
         if not self._exists(index):
             log.warning("%s sends events of %s: they go to %s; is its clock right?", header.service, header.day, index)
             self._make(index, header)
-        self._skewed[index] = True
-        self._strays[header.stream] = True
+        if index not in self._generations(header):
+            self._skewed[header.dataset, header.region].append(index)
+        self._strays[index, header.stream] = True
         return index
 
-    def _was_skewed(self, header: Header) -> bool:
-        """Whether this very batch was stored as skewed, when its day was still out of bounds."""
-        if not self._has_skewed(header):
-            return False
-        index = names.skewed_index(self._settings.prefix, header)
-        if header.stream not in self._strays:
-            self._strays[header.stream] = self._find_stray(index, header.stream)
-        if not self._strays[header.stream]:
-            return False
-        path = f"/{quoted(index)}/_doc/{quoted(f'{header.stream}:{header.first}')}?_source=false"
-        return bool(self._client.ask("GET", path, allow=(404,)).get("found", False))
+    def _stray(self, header: Header, but: str = "") -> str | None:
+        """The skewed index that has this very batch: it was stored when its day was out of bounds, or last month."""
+        for index in self._generations(header):
+            if index == but:
+                continue
+            if (index, header.stream) not in self._strays:
+                self._strays[index, header.stream] = self._find_stray(index, header.stream)
+            path = f"/{quoted(index)}/_doc/{quoted(f'{header.stream}:{header.first}')}?_source=false"
+            if self._strays[index, header.stream] and self._client.ask("GET", path, allow=(404,)).get("found", False):
+                return index
+        return None
 
-    def _has_skewed(self, header: Header) -> bool:
-        index = names.skewed_index(self._settings.prefix, header)
-        if index not in self._skewed:
-            self._skewed[index] = self._exists(index)
-        return self._skewed[index]
+    def _generations(self, header: Header) -> list[str]:
+        of = header.dataset, header.region
+        if of not in self._skewed:
+            self._skewed[of] = skewed_indices(self._client, self._settings.prefix, *of)
+        return self._skewed[of]
 
     def _find_stray(self, index: str, stream: str) -> bool:
         self._client.ask("POST", f"/{quoted(index)}/_refresh")
@@ -106,3 +111,13 @@ class Placement:
         if self._client.create_index(index, {"settings": settings}):
             log.info("made index %s", index)
         self._there.add(index)
+
+
+def skewed_indices(client: ElasticClient, prefix: str, dataset: str, region: str) -> list[str]:
+    """The skewed indices of a dataset and region that are there, a month each. Raises Unavailable."""
+    pattern = names.skewed_pattern(prefix, dataset, region)
+    found = client.ask(
+        "GET", f"/{quoted(pattern)}/_settings/index.uuid?filter_path=*.settings.index.uuid", allow=(404,)
+    )
+    parts = {index: names.split(prefix, index) for index in found}
+    return sorted(index for index, part in parts.items() if part is not None and part[:2] == (dataset, region))

@@ -33,6 +33,7 @@ log = logging.getLogger("lastbeat.elastic")
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
 _INDEX_WAIT_S = 5.0
 _PROVABLE = 10_000
+_REMEMBERED = 10_000
 
 
 class ElasticSink:
@@ -57,6 +58,7 @@ class ElasticSink:
         self._rounds = Rounds(self._client, settings, clock)
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
         self._blocked: dict[str, float] = {}
+        self._stuck: set[str] = set()
         self._guarded = False
         self._stop = threading.Event()
         self._denied = False
@@ -67,7 +69,7 @@ class ElasticSink:
         try:
             error = self._settle(jobs)
         finally:
-            self._unsettled = {(job.record.tp, job.record.offset): job for job in jobs if not job.settled}
+            self._remember(jobs)
         if error is not None and jobs and not any(job.settled for job in jobs):
             raise error
         return [job.outcome() for job in jobs]
@@ -97,7 +99,8 @@ class ElasticSink:
 
     def _job(self, record: Record) -> Job:
         known = self._unsettled.get((record.tp, record.offset))
-        if known is not None:
+        if known is not None and known.record.header == record.header:
+            known.resume(record)
             return known
         try:
             job = Job(record, Header.decode(record.header))
@@ -106,6 +109,9 @@ class ElasticSink:
             job.bury_broken(f"{error.code}: {error}")
             return job
         assert job.header is not None
+        if record.refused:
+            job.bury_refused()
+            return job
         if job.header.void is not None:
             job.unproven = True
             return job
@@ -121,6 +127,17 @@ class ElasticSink:
                 job.bury(position, bulk.NO_TIME)
             job.pending = [position for position in job.pending if position not in set(untimed)]
         return job
+
+    def _remember(self, jobs: Sequence[Job]) -> None:
+        """What a job has settled in part, in little memory, until its record comes again."""
+        for job in jobs:
+            place = job.record.tp, job.record.offset
+            self._unsettled.pop(place, None)
+            if not job.settled and job.begun:
+                job.park()
+                self._unsettled[place] = job
+        while len(self._unsettled) > _REMEMBERED:  # those of partitions that left us; if not: counted as duplicates
+            del self._unsettled[next(iter(self._unsettled))]
 
     def _settle(self, jobs: Sequence[Job]) -> LastbeatError | None:
         """Rounds of sending, until all is settled, or patience is at its end. The error, if one stood in the way."""
@@ -140,8 +157,14 @@ class ElasticSink:
             except LastbeatError as raised:
                 error = raised
             self._say(error)
-            waiting = any(not job.settled and job.index not in self._blocked for job in jobs)
-            if not waiting or isinstance(error, Denied) or self._clock.monotonic() + backoff_s > until:
+            waiting = {job.index for job in jobs if not job.settled and job.index not in self._blocked}
+            self._stuck -= {job.index for job in jobs if job.settled}
+            if not waiting or isinstance(error, Denied):
+                return error
+            if error is None and waiting <= self._stuck:
+                return None  # these have had their patience: the others don't wait for them again
+            if self._clock.monotonic() + backoff_s > until:
+                self._stuck |= waiting if error is None else set()
                 return error
             if self._clock.wait(self._stop, backoff_s):
                 return error
@@ -194,8 +217,9 @@ class ElasticSink:
         return report.error
 
     def _bury(self, jobs: Sequence[Job]) -> None:
-        letters = [(job.day, *letter) for job in jobs for letter in job.letters]
-        fresh = iter(self._dead.keep(letters) if letters else ())
+        letters = [letter for job in jobs for letter in job.letters]
+        replayed = {id(letter) for job in jobs if job.header and job.header.replay for letter in job.letters}
+        fresh = iter(self._dead.keep(letters, lambda letter: id(letter) in replayed) if letters else ())
         for job in jobs:
             if job.letters:
                 job.buried(list(islice(fresh, len(job.letters))))

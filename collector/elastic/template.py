@@ -105,7 +105,7 @@ def event_template(settings: ElasticSettings) -> dict[str, Any]:
 def dead_template(settings: ElasticSettings) -> dict[str, Any]:
     """The template of the dead letters: everything that was known, the original bytes in base64."""
     kept = {"type": "keyword", "index": False, "doc_values": False}
-    text = ("stream", "region", "service", "dataset", "kind", "source")
+    text = ("stream", "region", "service", "dataset", "instance", "day", "kind", "source")
     return {
         "index_patterns": [f"{settings.prefix}-dead-*"],
         "priority": 500,

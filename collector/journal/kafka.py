@@ -7,7 +7,6 @@ seconds, never its thread. It deletes nothing; retention is the topics' own.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from collector.ports import JournalFull, TopicPartition, topic_of
+from collector.ports import JournalFull, topic_of
 from collector.settings import KafkaSettings
 from shippers.batch import Batch
 from shippers.clock import Clock
@@ -245,13 +244,3 @@ def _renew_in_child(journal: KafkaJournal) -> None:
             found._after_fork()
 
     os.register_at_fork(after_in_child=renew)
-
-
-def foreign_stream(cluster: str, tp: TopicPartition) -> str:
-    """The stream of the records in `tp` that bear no header of ours; a record's number in it is its offset + 1.
-
-    With the offset that is cluster, topic, partition and offset, so the identity survives any re-read. Numbers may be
-    missing: our own batches and Kafka's markers take offsets too. Such a stream can't be audited for holes.
-    """
-    place = f"{cluster}/{tp.topic}/{tp.partition}".encode()
-    return f"kafka{hashlib.sha256(place).hexdigest()[:24]}.{tp.topic.rpartition('.')[2]}"

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import duckdb
 import pyarrow as pa
 
-from .files import DataFile, FileWriter, add_action, read_files, remove_action
-from .schema import columns_of
+from .files import DataFile, FileWriter, add_action, read_dead, read_files, remove_action
+from .schema import DEAD, columns_of
 from .sink import LakeSink
 from .table import Stale
 
@@ -80,7 +80,8 @@ def merge(sink: LakeSink, table: str, group: list[DataFile]) -> bool:
         sink.cursor() as con,
         FileWriter(root, columns, group[0].region, group[0].date) as writer,
     ):
-        _copy(con, f'SELECT {names} FROM {read_files(root, group)} ORDER BY "at"', columns, writer)
+        rows = read_dead(root, group) if table == DEAD else read_files(root, group)
+        _copy(con, f'SELECT {names} FROM {rows} ORDER BY "at"', columns, writer)
         merged = writer.finish(max(file.added_at_s for file in group))
         done = False
         try:

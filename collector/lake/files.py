@@ -165,6 +165,15 @@ def read_files(root: Path, files: Iterable[DataFile]) -> str:
     return f"read_parquet([{paths}], hive_partitioning = true, hive_types_autocast = false)"
 
 
+def read_dead(root: Path, files: Iterable[DataFile]) -> str:
+    """The same for files of dead letters, the oldest of which have fewer columns: those are NULL there."""
+    paths = ", ".join(f"'{quoted(root / file.path)}'" for file in files)
+    return (
+        f"(SELECT * FROM read_parquet([{paths}], hive_partitioning = true, hive_types_autocast = false, "
+        'union_by_name = true) UNION ALL BY NAME SELECT NULL::VARCHAR AS instance, NULL::VARCHAR AS "day" WHERE false)'
+    )
+
+
 def sync(path: Path) -> None:
     """Have the system write a file or a folder's entries to the disk."""
     fd = os.open(path, os.O_RDONLY)

@@ -6,16 +6,18 @@ letters; nothing else needs to be read to know it, however long the lake's past 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 
 from collector.dead_letters import WHOLE_BATCH
-from collector.ledger import StreamLedger
+from collector.ledger import IntervalSet, StreamLedger
+from collector.ports import DeadLetter
 from shippers.batch import Header
 
 from .files import DataFile, read_files
+from .plan import Planned, account
 from .schema import DEAD, SKEWED
 
 
@@ -31,16 +33,27 @@ class Ledgers:
 
     def clear(self) -> None:
         """Forget everything; it is read again when it is asked for."""
-        self._ledger = StreamLedger()
+        self._ledger, self._stored = StreamLedger(), StreamLedger()
         self._loaded: set[tuple[str, str]] = set()
 
     def knowing(self, header: Header) -> StreamLedger:
-        """The ledger, with everything in it that the lake has of this header's stream and day."""
+        """The ledger, with everything in it that the lake has of this header's stream and day; for a replay, without
+        the dead letters."""
         for key in ((header.dataset, header.day), (header.dataset, SKEWED), (DEAD, "")):
             if key not in self._loaded:
                 self._load(*key)
                 self._loaded.add(key)
-        return self._ledger
+        return self._stored if header.replay else self._ledger
+
+    def settle(self, plan: Planned, dead: Iterable[DeadLetter]) -> None:
+        """Account for what was committed of a plan: its rows and its dead letters."""
+        account(self._ledger, plan)
+        if plan.header is None:
+            return
+        buried = IntervalSet((letter.first, letter.first + letter.count - 1) for letter in dead)
+        for fresh in plan.fresh:
+            for first, last in buried.missing(*fresh):
+                self._stored.add(plan.header.stream, first, last)
 
     def _load(self, table: str, date: str) -> None:
         root, every = self._files_of(table)
@@ -56,6 +69,8 @@ class Ledgers:
             found = runs(self._con, source)
         for stream, first, last in found:
             self._ledger.add(stream, first, last)
+            if table != DEAD:
+                self._stored.add(stream, first, last)
 
 
 def runs(con: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, int, int]]:

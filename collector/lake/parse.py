@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .schema import FROM_BODY, select_lines
+from .schema import FROM_BODY, FROM_FOREIGN, select_lines
 
 _EPOCH_US, _YEAR_10000_US = 0, 253_402_300_800_000_000
 
@@ -45,36 +45,49 @@ def connect(memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def parse(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], counts: Sequence[int]) -> Parsed:
-    """Read the bodies' lines, all of one dataset; `counts` is how many lines each has.
+def parse(
+    con: duckdb.DuckDBPyConnection,
+    dataset: str,
+    bodies: Sequence[bytes],
+    counts: Sequence[int],
+    *,
+    foreign: bool = False,
+) -> Parsed:
+    """Read the bodies' lines, all of one dataset; `counts` is how many lines each has. Those of foreign producers,
+    which we wrote ourselves, also say who sent each.
 
     Where DuckDB gives up, or sees another number of lines than were counted (so that positions say nothing), bodies
     are read one by one, then line by line; what is still in doubt then is given back as bad.
     """
     lines = sum(counts)
     try:
-        rows = _read(con, dataset, bodies)
+        rows = _read(con, dataset, bodies, foreign)
     except (duckdb.InvalidInputException, duckdb.ConversionException):
         rows = None
     if rows is not None and rows.num_rows == lines:
         return Parsed(rows, _without_time(rows))
     if lines == 1:
-        return Parsed(_nothing(lines), (0,))
+        return Parsed(_nothing(lines, foreign), (0,))
     if len(bodies) == 1:
-        return _apart(con, dataset, [line + b"\n" for line in bodies[0].split(b"\n")[:lines]], [1] * lines)
-    return _apart(con, dataset, bodies, counts)
+        alone = [line + b"\n" for line in bodies[0].split(b"\n")[:lines]]
+        return _apart(con, dataset, alone, [1] * lines, foreign)
+    return _apart(con, dataset, bodies, counts, foreign)
 
 
-def _apart(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], counts: Sequence[int]) -> Parsed:
-    parts = [parse(con, dataset, [body], [count]) for body, count in zip(bodies, counts, strict=True)]
+def _apart(
+    con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], counts: Sequence[int], foreign: bool
+) -> Parsed:
+    each = zip(bodies, counts, strict=True)
+    parts = [parse(con, dataset, [body], [count], foreign=foreign) for body, count in each]
     starts = np.cumsum([0, *counts[:-1]]).tolist()
     bad = [start + i for start, part in zip(starts, parts, strict=True) for i in part.bad]
     return Parsed(pa.concat_tables([part.rows for part in parts]), tuple(bad))
 
 
-def _read(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes]) -> pa.Table:
+def _read(con: duckdb.DuckDBPyConnection, dataset: str, bodies: Sequence[bytes], foreign: bool) -> pa.Table:
     with _as_file(bodies) as path:
-        return con.sql(select_lines(path, dataset)).to_arrow_table().cast(FROM_BODY)
+        found = con.sql(select_lines(path, dataset, foreign=foreign)).to_arrow_table()
+        return found.cast(FROM_FOREIGN if foreign else FROM_BODY)
 
 
 def _without_time(rows: pa.Table) -> tuple[int, ...]:
@@ -83,8 +96,9 @@ def _without_time(rows: pa.Table) -> tuple[int, ...]:
     return tuple(pc.indices_nonzero(pc.invert(possible.fill_null(False))).to_pylist())
 
 
-def _nothing(lines: int) -> pa.Table:
-    return pa.table([pa.nulls(lines, field.type) for field in FROM_BODY], schema=FROM_BODY)
+def _nothing(lines: int, foreign: bool) -> pa.Table:
+    schema = FROM_FOREIGN if foreign else FROM_BODY
+    return pa.table([pa.nulls(lines, field.type) for field in schema], schema=schema)
 
 
 @contextmanager

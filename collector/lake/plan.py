@@ -59,6 +59,8 @@ class Planner:
             return Planned(record, None, dead=(dead_letters.of_batch(record, None, reason, self._now),))
         if settled:
             return Planned(record, header, duplicate=header.count)
+        if record.refused:
+            return self._refused(record, header)
         try:
             if not record.checked:
                 Batch(header, record.body).check()
@@ -68,6 +70,15 @@ class Planner:
                 record, header, dead=(dead_letters.of_batch(record, header, f"{error.code}: {error}", self._now),)
             )
         return self._sound(record, header)
+
+    def _refused(self, record: Record, header: Header) -> Planned:
+        """A foreign record that is no event: a dead letter, once."""
+        numbers = header.stream, header.first, header.last
+        if not self._ledger_for(header).missing(*numbers) or not self._planned.missing(*numbers):
+            return Planned(record, header, duplicate=1)
+        self._planned.add(*numbers)
+        letter = dead_letters.of_line(record, header, header.first, record.body, record.refused, self._now)
+        return Planned(record, header, dead=(letter,))
 
     def _sound(self, record: Record, header: Header) -> Planned:
         ledger = self._ledger_for(header)
@@ -86,7 +97,7 @@ class Planner:
 
     def _is_settled(self, record: Record) -> bool:
         position = self._positions.get(record.tp)
-        return position is not None and record.offset < position
+        return position is not None and record.next_offset <= position
 
 
 def _check_topic(header: Header, tp: TopicPartition) -> None:
@@ -98,10 +109,11 @@ def _check_topic(header: Header, tp: TopicPartition) -> None:
 
 
 def account(ledger: StreamLedger, plan: Planned) -> None:
-    """Put the numbers that a plan settles into the ledger: what is stored, unreadable or void, but no broken batch."""
+    """Put the numbers that a plan settles into the ledger: what is stored, unreadable, refused or void, but no broken
+    batch."""
     if plan.header is None:
         return
     for first, last in plan.fresh:
         ledger.add(plan.header.stream, first, last)
-    if plan.header.void is not None:
+    if plan.header.void is not None or plan.record.refused:
         ledger.add(plan.header.stream, plan.header.first, plan.header.last)

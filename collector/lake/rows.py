@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import duckdb
 import numpy as np
@@ -33,9 +34,21 @@ class Read:
 
 def read(con: duckdb.DuckDBPyConnection, dataset: str, plans: Sequence[Planned], now: float) -> Read:
     """Open the bodies of `plans`, each with a header and fresh numbers."""
+    parts = [_read(con, dataset, list(some), now) for _, some in groupby(plans, lambda plan: plan.record.foreign)]
+    if len(parts) == 1:
+        return parts[0]
+    return Read(
+        pa.concat_tables([part.rows for part in parts]).unify_dictionaries(),
+        tuple(count for part in parts for count in part.stored),
+        tuple(letters for part in parts for letters in part.dead),
+    )
+
+
+def _read(con: duckdb.DuckDBPyConnection, dataset: str, plans: Sequence[Planned], now: float) -> Read:
+    foreign = plans[0].record.foreign
     headers = [_header(plan) for plan in plans]
     counts = [header.count for header in headers]
-    parsed = parse(con, dataset, [plan.record.body for plan in plans], counts)
+    parsed = parse(con, dataset, [plan.record.body for plan in plans], counts, foreign=foreign)
     starts = np.concatenate([[0], np.cumsum(counts)])
     owner = np.repeat(np.arange(len(plans)), counts)
     numbers = np.arange(starts[-1]) - starts[owner] + np.array([header.first for header in headers])[owner]
@@ -45,7 +58,11 @@ def read(con: duckdb.DuckDBPyConnection, dataset: str, plans: Sequence[Planned],
     keep[list(parsed.bad)] = False
     rows = parsed.rows
     for name, column in _from_headers(headers, owner, numbers).items():
-        rows = rows.append_column(name, column)
+        if name in rows.column_names:  # a foreign line's own word
+            position = rows.column_names.index(name)
+            rows = rows.set_column(position, name, rows[name].combine_chunks().dictionary_encode())
+        else:
+            rows = rows.append_column(name, column)
     if not keep.all():
         rows = rows.filter(pa.array(keep))
     stored = np.bincount(owner[keep], minlength=len(plans))

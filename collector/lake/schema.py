@@ -51,6 +51,9 @@ FROM_BODY = pa.schema(
     ]
 )
 
+FROM_FOREIGN = pa.schema([*FROM_BODY, FROM_HEADER.field("service"), FROM_HEADER.field("instance")])
+"""The same of a foreign producer's event, whose lines are ours: several senders may be in one batch of them."""
+
 EVENTS = pa.schema([*FROM_BODY, *FROM_HEADER])
 """What a file of events holds; region and date are its folders' names."""
 
@@ -65,6 +68,8 @@ DEAD_LETTERS = pa.schema(
         ("reason", _TEXT),
         ("source", _TEXT),
         ("original", pa.binary()),
+        ("instance", _TEXT),
+        ("day", _TEXT),
     ]
 )
 
@@ -93,6 +98,7 @@ _JSON = {
     "error": "STRUCT(type VARCHAR, message VARCHAR, stack_trace VARCHAR)",
     "event": "STRUCT(action VARCHAR, outcome VARCHAR, duration BIGINT)",
 }
+_SENDER = {"service": "STRUCT(name VARCHAR, version VARCHAR, environment VARCHAR, node STRUCT(name VARCHAR))"}
 _MAPS = {"labels": "MAP(VARCHAR, VARCHAR)", "measures": "MAP(VARCHAR, DOUBLE)"}
 _BEAT = {
     "heartbeat": "STRUCT(state VARCHAR, reason VARCHAR, interval_s DOUBLE, grace_s DOUBLE, uptime_s DOUBLE, "
@@ -118,19 +124,22 @@ _FLAT = """
     trace.id AS trace_id, span.id AS span_id, "transaction".id AS transaction_id, error.type AS error_type,
     error.message AS error_message, error.stack_trace AS error_stack"""
 
+_FLAT_SENDER = ", service.name AS service, service.node.name AS instance"
 
-def select_lines(path: str, dataset: str) -> str:
-    """SQL that reads lines of JSON as the columns FROM_BODY, one row a line in their order.
+
+def select_lines(path: str, dataset: str, *, foreign: bool = False) -> str:
+    """SQL that reads lines of JSON as the columns FROM_BODY (or FROM_FOREIGN), one row a line in their order.
 
     A line that is no JSON object, or whose time can't be, comes out as a row with no `at`.
     """
     beats = dataset == "heartbeat"
-    columns = _JSON | (_BEAT if beats else _MAPS)
+    columns = _JSON | (_BEAT if beats else _MAPS) | (_SENDER if foreign else {})
     spelled = ", ".join(f"{name}: '{kind}'" for name, kind in columns.items())
     maps = _beat_maps() if beats else "labels, measures"
+    sender = _FLAT_SENDER if foreign else ""
     return (
-        f"SELECT {_FLAT}, {maps} FROM read_json('{path}', format = 'newline_delimited', columns = {{{spelled}}}, "
-        f"ignore_errors = true, maximum_object_size = {_LONGEST_LINE})"
+        f"SELECT {_FLAT}, {maps}{sender} FROM read_json('{path}', format = 'newline_delimited', "
+        f"columns = {{{spelled}}}, ignore_errors = true, maximum_object_size = {_LONGEST_LINE})"
     )
 
 

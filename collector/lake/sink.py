@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -30,7 +31,7 @@ from .files import DataFile, active_files, add_action, write_file
 from .filling import Filled, Filling, Made, Place
 from .ledgers import Ledgers
 from .parse import connect
-from .plan import Planned, Planner, account
+from .plan import Planned, Planner
 from .rows import read, rows_of_dead
 from .schema import DEAD, TABLES, date_of
 from .table import LakeTable, Stale
@@ -38,6 +39,7 @@ from .table import LakeTable, Stale
 log = logging.getLogger("lastbeat.lake")
 
 _ATTEMPTS = 5
+_REPLAY = b'"replay":true'
 
 
 class LakeSink:
@@ -57,8 +59,20 @@ class LakeSink:
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """See Sink.write."""
-        if not records:
-            return []
+        if not any(_REPLAY in record.header for record in records):
+            return self._write_together(records) if records else []
+        outcomes: list[Outcome] = []
+        for _, run in groupby(records, lambda record: _REPLAY in record.header):
+            some = list(run)  # what a replay mends must have been settled before it
+            try:
+                outcomes += self._write_together(some)
+            except Unavailable:
+                if not outcomes:
+                    raise
+                return [*outcomes, *(Outcome(record, retry=True) for record in records[len(outcomes) :])]
+        return outcomes
+
+    def _write_together(self, records: Sequence[Record]) -> list[Outcome]:
         with self.lock:
             for _ in range(_ATTEMPTS):
                 try:
@@ -149,7 +163,7 @@ class LakeSink:
         failed: Exception | None = None
         for dataset, share in shares.items():
             try:
-                self._commit(dataset, share, filled.files.get(dataset, []))
+                self._commit(dataset, share, filled)
             except (OSError, DeltaError, duckdb.Error, Stale) as error:
                 failed = error
                 outcomes |= {id(plan): Outcome(plan.record, retry=True) for plan in share}
@@ -186,7 +200,7 @@ class LakeSink:
         moved: dict[TopicPartition, int] = {}
         for plan in plans:
             tp, dead = plan.record.tp, _dead(plan, filled)
-            if dead and plan.record.offset >= (table.position(tp) or 0):
+            if dead and plan.record.next_offset > (table.position(tp) or 0):
                 for letter in dead:
                     letters.setdefault(letter.region, []).append(letter)
                 moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
@@ -197,18 +211,17 @@ class LakeSink:
             ]
             table.commit(adds=[add_action(file, new_data=True) for file in files], positions=moved)
 
-    def _commit(self, dataset: str, plans: Sequence[Planned], files: Iterable[DataFile]) -> None:
+    def _commit(self, dataset: str, plans: Sequence[Planned], filled: Filled) -> None:
         table = self.table(dataset)
         moved: dict[TopicPartition, int] = {}
         for plan in plans:
             tp = plan.record.tp
             moved[tp] = max(moved.get(tp, table.position(tp) or 0), plan.record.next_offset)
-        adds = [add_action(file, new_data=True) for file in files]
+        adds = [add_action(file, new_data=True) for file in filled.files.get(dataset, [])]
         if adds or any(moved[tp] != table.position(tp) for tp in moved):
             table.commit(adds=adds, positions=moved)
         for plan in plans:
-            if plan.header is not None:
-                account(self._ledgers.knowing(plan.header), plan)
+            self._ledgers.settle(plan, _dead(plan, filled))
 
 
 def _outcome(plan: Planned, filled: Filled) -> Outcome:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -49,8 +49,20 @@ class LakeTable:
             self._delta = DeltaTable.create(
                 root, delta_schema(name), mode="ignore", partition_by=PARTITIONS, configuration=_CONFIGURATION
             )
+        self._widen()
         self._known: set[TopicPartition] | None = None
         self._positions: dict[TopicPartition, int | None] = {}
+
+    def _widen(self) -> None:
+        """Give a table from before the columns that it lacks; in its files they are NULL."""
+        had = {field.name for field in self._delta.schema().fields}
+        wanted = Schema.from_arrow(delta_schema(self.name)).fields
+        lacking = [field for field in wanted if field.name not in had]
+        if lacking:
+            try:
+                self._delta.alter.add_columns(lacking)
+            except CommitFailedError as error:
+                raise Stale(f"{self.root}: somebody else committed first: {error}") from error
 
     def refresh(self) -> bool:
         """See what others committed; says whether they did."""

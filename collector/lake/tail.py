@@ -159,6 +159,9 @@ def chunks_of(
 def _chunk(con: duckdb.DuckDBPyConnection, tp: TopicPartition, plans: Sequence[Planned], now: float) -> Chunk:
     result = read(con, tp.topic.rpartition(".")[2], plans, now)
     offsets = np.repeat([plan.record.offset for plan in plans], result.stored)
+    foreign = np.repeat([plan.record.foreign for plan in plans], result.stored)
+    if foreign.any():  # what was one run for us was perhaps two for the lake
+        offsets = np.where(foreign, result.rows["sequence"].to_numpy() - 1, offsets)
     regions = [tp.topic.split(".")[1]] * result.rows.num_rows
     rows = result.rows.append_column("region", pa.array(regions, pa.string()))
     rows = rows.append_column("offset", pa.array(offsets, pa.int64())).cast(ROWS)

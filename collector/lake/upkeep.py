@@ -5,6 +5,7 @@ Called every minute or so by a scheduler's thread, never by the indexer's. What 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from .files import DataFile, remove_action
 from .schema import SKEWED, TABLES, too_old
 from .sink import LakeSink
 from .table import Stale
+
+log = logging.getLogger("lastbeat.lake")
 
 _VACUUM_EVERY_S = 3_600
 _READERS_HAVE_HOURS = 1
@@ -66,7 +69,11 @@ class Upkeep:
             if old:
                 self._sink.table(table).commit(removes=[remove_action(file, now, new_data=True) for file in old])
                 self._sink.forget()
-        return sum(file.rows for file in old)
+        gone = sum(file.rows for file in old)
+        if gone:
+            days = ", ".join(sorted({file.date for file in old}))
+            log.info("%d of %s deleted, of %s: kept for %d days", gone, table, days, self._sink.settings.keep_days)
+        return gone
 
     def _is_past_keeping(self, file: DataFile, now: float) -> bool:
         keep_days = self._sink.settings.keep_days

@@ -6,12 +6,14 @@ A maker is given an empty folder and yields a Bench: the open journal, and what 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.foreign.journal import ForeignJournal
 from collector.journal.local import LocalJournal
 from collector.journal.memory import MemoryJournal
 from collector.ports import Journal, Reader, Record
@@ -45,6 +47,14 @@ def memory(folder: Path) -> Iterator[Bench]:
 
     yield Bench(journal, clock, lose_oldest)
     journal.close()
+
+
+@contextlib.contextmanager
+def foreign(folder: Path) -> Iterator[Bench]:
+    """Records of ours go through the reader of foreign ones untouched."""
+    with memory(folder) as bench:
+        assert isinstance(bench.journal, MemoryJournal)
+        yield dataclasses.replace(bench, journal=ForeignJournal(bench.journal))
 
 
 @contextlib.contextmanager
@@ -87,7 +97,12 @@ def local_elsewhere(folder: Path) -> Iterator[Bench]:
         reading.close()
 
 
-JOURNALS: dict[str, Maker] = {"memory": memory, "local": local, "local, read elsewhere": local_elsewhere}
+JOURNALS: dict[str, Maker] = {
+    "memory": memory,
+    "memory, foreign records too": foreign,
+    "local": local,
+    "local, read elsewhere": local_elsewhere,
+}
 
 
 def batch(number: int = 1, *, region: str = "eu", dataset: str = "business", size: int = 100) -> Batch:

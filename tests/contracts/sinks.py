@@ -17,9 +17,9 @@ from collector.elastic.dead import ElasticDeadLetters
 from collector.elastic.names import event_patterns
 from collector.elastic.removal import remove_indices
 from collector.elastic.sink import ElasticSink
-from collector.lake.dead import dead_letters_in
+from collector.lake.dead import LakeDeadLetters, dead_letters_in
 from collector.lake.sink import LakeSink
-from collector.ports import DeadLetter, Sink
+from collector.ports import DeadLetter, DeadLetters, Sink
 from collector.scripted import ScriptedSink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock
@@ -37,36 +37,44 @@ class Kept:
     ids: Callable[[], list[str]]
     dead: Callable[[], list[DeadLetter]]
     reopened: Callable[[], Sink | None]
+    letters: DeadLetters
+    clock: FakeClock
 
 
 @contextlib.contextmanager
 def scripted(_: Path) -> Iterator[Kept]:
     sink = ScriptedSink()
-    yield Kept(sink, lambda: sorted(sink.events), lambda: list(sink.dead), lambda: None)
+    clock = FakeClock(START)
+    yield Kept(sink, lambda: sorted(sink.events), lambda: list(sink.dead), lambda: None, sink, clock)
 
 
 @contextlib.contextmanager
 def lake(folder: Path) -> Iterator[Kept]:
+    clock = FakeClock(START)
     with contextlib.ExitStack() as stack:
 
         def opened() -> LakeSink:
-            sink = LakeSink(folder / "lake", LakeSettings(), FakeClock(START))
+            sink = LakeSink(folder / "lake", LakeSettings(), clock)
             stack.callback(sink.close)
             return sink
 
-        yield Kept(opened(), lambda: ids_in(folder / "lake"), lambda: dead_letters_in(folder / "lake"), opened)
+        letters = LakeDeadLetters(folder / "lake", clock)
+        yield Kept(
+            opened(), lambda: ids_in(folder / "lake"), lambda: dead_letters_in(folder / "lake"), opened, letters, clock
+        )
 
 
 @contextlib.contextmanager
 def elastic(_: Path) -> Iterator[Kept]:
     settings = shared_elastic_settings()
     client = ElasticClient(settings)
+    clock = FakeClock(START)
     with contextlib.ExitStack() as stack:
         stack.callback(remove_indices, settings)
         stack.callback(client.close)
 
         def opened() -> ElasticSink:
-            sink = ElasticSink(settings, FakeClock(START))
+            sink = ElasticSink(settings, clock)
             stack.callback(sink.close)
             return sink
 
@@ -76,7 +84,8 @@ def elastic(_: Path) -> Iterator[Kept]:
             hits = client.ask("POST", f"/{indices}/_search", {"size": 10_000, "_source": False})["hits"]["hits"]
             return sorted(hit["_id"] for hit in hits)
 
-        yield Kept(opened(), ids, lambda: [letter for _, letter in ElasticDeadLetters(client, settings)], opened)
+        letters = ElasticDeadLetters(client, settings)
+        yield Kept(opened(), ids, lambda: [letter for _, letter in letters], opened, letters, clock)
 
 
 SINKS: dict[str, Callable[[Path], AbstractContextManager[Kept]]] = {

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.foreign.seal import Sealer
+from collector.foreign.stream import foreign_stream
 from collector.ports import Outcome, Record, TopicPartition, topic_of
 from shippers.batch import Batch, Header, seal
 from tests.contracts.sinks import SINKS, Kept
@@ -174,6 +176,39 @@ def test_a_header_that_can_not_be_read_is_a_dead_letter_with_its_body(kept: Kept
     [letter] = kept.dead()
     assert letter.reason.startswith("batch: header: ")
     assert letter.original == good.body
+
+
+def foreign(offset: int, body: bytes | None = None) -> Record:
+    made = json.dumps({"ts": "2025-11-21T12:00:00Z", "app": f"app{offset % 2}", "n": offset}).encode()
+    tp = TopicPartition("lastbeat.cn-east.business", 2)
+    return Record(tp, offset, offset + 1, 1_763_733_600.0, b"", made if body is None else body)
+
+
+def test_foreign_records_are_stored_once_however_each_reading_cuts_them_into_runs(kept: Kept) -> None:
+    read = [foreign(4), foreign(5), foreign(6, b"no"), foreign(7), foreign(9), foreign(10, b"")]
+    stream = foreign_stream("here", read[0].tp)
+    sealer = Sealer("here")
+    assert counts(kept.sink.write(sealer.seal(read))) == [(2, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 0), (0, 0, 1)]
+    again = sealer.seal(read[:1]) + sealer.seal([*read[1:], foreign(11), foreign(12, b"[]")])
+    outcomes = kept.sink.write(again)
+    assert [outcome.stored for outcome in outcomes] == [0, 0, 0, 0, 0, 0, 1, 0]
+    assert [outcome.dead for outcome in outcomes] == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert kept.ids() == ids(5, 6, 8, 10, 12, stream=stream)
+    letters = sorted(kept.dead(), key=lambda letter: letter.first)
+    assert [(letter.first, letter.count, letter.original) for letter in letters] == [
+        (7, 1, b"no"), (11, 1, b""), (13, 1, b"[]"),
+    ]  # fmt: skip
+    assert {letter.stream for letter in letters} == {stream}
+    assert [letter.reason.partition(":")[0] for letter in letters] == ["not JSON", "a tombstone", "not a JSON object"]
+    assert letters[0].source == "lastbeat.cn-east.business/2/6"
+
+
+def test_of_a_run_that_was_read_further_than_before_the_rest_is_stored_too(kept: Kept) -> None:
+    sealer = Sealer("here")
+    kept.sink.write(sealer.seal([foreign(4), foreign(5)]))
+    [outcome] = kept.sink.write(sealer.seal([foreign(number) for number in range(4, 9)]))
+    assert (outcome.stored, outcome.duplicate) == (3, 2)
+    assert kept.ids() == ids(*range(5, 10), stream=foreign_stream("here", foreign(4).tp))
 
 
 def test_positions_say_where_reading_goes_on(kept: Kept) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -154,14 +155,14 @@ def test_a_day_is_packed_when_it_is_over_deleted_when_it_is_old_and_stays_delete
     sink.close()
 
 
-def test_wild_clocks_make_one_index_a_region_and_a_resend_lands_where_its_first_copy_did(
+def test_wild_clocks_make_one_index_a_region_and_month_and_a_resend_lands_where_its_first_copy_did(
     settings: ElasticSettings, client: ElasticClient
 ) -> None:
     clock = FakeClock(NOON)
     sink = ElasticSink(settings, clock, MemoryState())
     wild = [batch(n, 1, day=day) for n, day in enumerate(("2026-11-25", "2031-01-01", "1970-01-01"), 1)]
     assert [o.stored for o in sink.write([record(n, each) for n, each in enumerate(wild)])] == [1, 1, 1]
-    assert indices(client, settings) == [f"{settings.prefix}-business-cn-east-skewed"]
+    assert indices(client, settings) == [f"{settings.prefix}-business-cn-east-skewed.2026.11"]
     clock.advance(3 * DAY_S)  # now that day is sound, but its events were stored as skewed
     for again in (sink, ElasticSink(settings, clock, MemoryState())):
         fresh = batch(1, 1, stream="shopbootid01.business", day="2026-11-25")
@@ -170,3 +171,47 @@ def test_wild_clocks_make_one_index_a_region_and_a_resend_lands_where_its_first_
         assert outcomes[1].stored + outcomes[1].duplicate == 1
     client.ask("POST", f"/{settings.prefix}-business-*/_refresh")
     assert client.ask("GET", f"/{settings.prefix}-business-*/_count")["count"] == 4
+
+
+def test_events_of_impossible_days_go_a_month_at_once_when_the_youngest_came_long_ago(
+    settings: ElasticSettings, client: ElasticClient
+) -> None:
+    settings = settings.model_copy(update={"skewed_days": 30})
+    clock, state = FakeClock(NOON), MemoryState()
+    sink = ElasticSink(settings, clock, state)
+    ageing = Ageing(client, settings, DeletedDays(state), clock)
+    sink.write([record(0, batch(1, 2, day="2031-01-01"))])
+    clock.advance(20 * DAY_S)  # the eleventh of December
+    outcomes = sink.write([record(1, batch(1, 2, day="2031-01-01")), record(2, batch(3, 1, day="2031-01-01"))])
+    assert [(outcome.stored, outcome.duplicate) for outcome in outcomes] == [(0, 2), (1, 0)]
+    november, december = (f"{settings.prefix}-business-cn-east-skewed.2026.{month}" for month in (11, 12))
+    assert indices(client, settings) == [november, december]
+    clock.advance(19 * DAY_S)
+    assert ageing.run().skewed == ()
+    clock.advance(DAY_S)
+    assert ageing.run().skewed == (november,)
+    assert indices(client, settings) == [december]
+    [outcome] = sink.write([record(3, batch(4, 1, day="2031-01-01"))])
+    assert outcome.stored == 1
+    clock.advance(400 * DAY_S)
+    assert ageing.run().skewed == (december,)
+    sink.close()
+
+
+def test_dead_letters_go_by_when_they_came_whatever_day_they_claim(
+    settings: ElasticSettings, client: ElasticClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings.model_copy(update={"dead_days": 30})
+    clock, state = FakeClock(NOON), MemoryState()
+    sink = ElasticSink(settings, clock, state)
+    ageing = Ageing(client, settings, DeletedDays(state), clock)
+    sink.write([record(0, batch(1, 3, bad={2: b"no"})), record(1, batch(4, 2, day="1970-01-01").void("spool full"))])
+    clock.advance(29 * DAY_S)
+    late = dataclasses.replace(record(2, batch(6, 1, bad={6: b"nor this"})), appended_at=clock.time())
+    sink.write([late])
+    assert ageing.run().letters == 0
+    clock.advance(2 * DAY_S)
+    assert ageing.run().letters == 2
+    assert "2 dead letters deleted" in caplog.text
+    assert [letter.first for _, letter in ElasticDeadLetters(client, settings)] == [6]
+    sink.close()

@@ -11,7 +11,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as Place
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from collector.journal.kafka import KafkaJournal, foreign_stream
+from collector.foreign.stream import foreign_stream
+from collector.journal.kafka import KafkaJournal
 from collector.ports import Gap, TopicPartition
 from collector.settings import KafkaSettings
 from shippers.batch import MAX_BODY_BYTES, Header, seal

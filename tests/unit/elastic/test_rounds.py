@@ -91,6 +91,48 @@ def test_what_patience_does_not_settle_is_given_back_and_counted_once_when_it_co
     assert client.sent[-1] == ids(2, 4)
 
 
+def test_what_was_settled_in_part_is_counted_once_also_when_others_are_written_before_it_comes_again() -> None:
+    busy = [lambda ids: answer([429] * len(ids))] * 50
+    client = ScriptedClient(lambda _: answer([201, 429, 400]), *busy)
+    sink = sink_of(client, patience_s=1)
+    first = record(0, batch(1, 3))
+    assert sink.write([first])[0].retry
+    client.script.clear()
+    assert [outcome.stored for outcome in sink.write([record(1, batch(4, 1))])] == [1]
+    [outcome] = sink.write([first])
+    assert outcome.record is first
+    assert (outcome.stored, outcome.duplicate, outcome.dead) == (2, 0, 1)
+    assert client.sent[-1] == ids(2)
+
+
+def test_what_comes_at_a_remembered_place_but_is_another_batch_is_written_whole() -> None:
+    busy = [lambda ids: answer([429] * len(ids))] * 50
+    client = ScriptedClient(lambda _: answer([201, 429]), *busy)
+    sink = sink_of(client, patience_s=1)
+    assert sink.write([record(0, batch(1, 2))])[0].retry
+    client.script = [lambda _: answer([409, 201, 201, 201])]
+    [outcome] = sink.write([record(0, batch(1, 4))])  # the same place, read in a longer run
+    assert (outcome.stored, outcome.duplicate) == (3, 1)
+
+
+def test_an_index_that_has_had_its_patience_is_not_waited_for_again() -> None:
+    busy = [lambda ids: answer([429] * len(ids))] * 100
+    client = ScriptedClient(*busy)
+    sink = sink_of(client, patience_s=1)
+    held = record(0, batch(1, 2))
+    assert sink.write([held])[0].retry
+    assert len(client.sent) > 2, "the first time it is insisted on"
+    before = len(client.sent)
+    assert sink.write([held])[0].retry
+    assert len(client.sent) == before + 1
+    client.script.clear()
+    assert sink.write([held])[0].stored == 2
+    client.script = busy
+    before = len(client.sent)
+    assert sink.write([record(1, batch(3, 1))])[0].retry
+    assert len(client.sent) > before + 2, "it was well in between, so it has patience anew"
+
+
 def test_when_nothing_at_all_could_be_settled_that_is_said() -> None:
     client = ScriptedClient(*[Unavailable("gone")] * 50)
     with pytest.raises(Unavailable, match="gone"):

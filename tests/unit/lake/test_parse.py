@@ -71,10 +71,10 @@ def test_a_line_that_duckdb_gives_up_on_costs_only_itself(
 ) -> None:
     real = parsing._read
 
-    def read(con: duckdb.DuckDBPyConnection, dataset: str, bodies: list[bytes]) -> object:
+    def read(con: duckdb.DuckDBPyConnection, dataset: str, bodies: list[bytes], foreign: bool) -> object:
         if any(b"poison" in one for one in bodies):
             raise duckdb.InvalidInputException("gave up")
-        return real(con, dataset, bodies)
+        return real(con, dataset, bodies, foreign)
 
     monkeypatch.setattr(parsing, "_read", read)
     parsed = parse(con, "business", [body(GOOD, GOOD), body(GOOD, b"poison", GOOD)], [2, 3])
