@@ -2,6 +2,9 @@
 
 The records hold what is odd about real ones: other producers' lines, what comes twice, what can't be stored. Neither
 store is the reference here: where they differ, one of them is wrong, or the port must say that they may.
+
+It failed on each of these, which are mended: '' asked of Elasticsearch as a term, a heartbeat's figures that only one
+store showed, labels of null shown as '', objects in labels spelled in two ways, long words refused as wildcards.
 """
 
 from __future__ import annotations
