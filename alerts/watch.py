@@ -166,8 +166,9 @@ class Watch:
         found: dict[str, float] = {}
         for path in list(self.roster.paths.values()):
             place = {"region": path.partition.region, "ingress": path.ingress}
-            found[labelled("sees", **place)] = float(not path.blind)
-            found[labelled("unseen_seconds", **place)] = path.sight.missed_s
+            sees, unseen = labelled("sees", **place), labelled("unseen_seconds", **place)
+            found[sees] = min(float(not path.blind), found.get(sees, 1.0))  # of several partitions, the worst
+            found[unseen] = max(path.sight.missed_s, found.get(unseen, 0.0))
         return found
 
     # --- inside ---

@@ -281,6 +281,10 @@ class Indexer:
         self._backoff_s, self._trouble, self._retry_at = 0.0, "", 0.0
         retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
         left = [record for record in again if id(record) in retried]
+        # What was read behind them meanwhile stays behind them: a sink's position must not pass what it gave back.
+        tps = {record.tp for record in left}
+        left += [record for record in self._waiting.records if record.tp in tps]
+        self._waiting = self._waiting.without(tps)
         self._apart.take(left, self._clock.monotonic(), tried=apart)
         self._account(outcomes)
         self._give_back()

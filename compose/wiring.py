@@ -125,7 +125,7 @@ def open_store(settings: Settings) -> Store:
 
 
 def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
-    """What could not be stored, by the store that lacks it."""
+    """What could not be stored, by the store that lacks it. The archive's are seen where its files are."""
     from collector.lake.dead import LakeDeadLetters
 
     keepers: dict[str, DeadLetters] = {}
@@ -134,7 +134,7 @@ def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
         from collector.elastic.dead import ElasticDeadLetters
 
         keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
-    if not settings.elastic or settings.elastic.archive:
+    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
         keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
     return keepers
 
