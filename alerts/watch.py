@@ -7,9 +7,7 @@ is told to stop. The watch never writes to the journal and never judges its own 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from collector.figures import labelled, lag_figures
@@ -28,7 +26,6 @@ from .notify.kinds import build
 from .notify.message import Notifier
 from .refusals import Refusals
 from .roster import Roster
-from .schedule import run_watch
 from .settings import AlertSettings
 from .transitions import Draft
 
@@ -92,14 +89,9 @@ class Watch:
         self.steps += 1
 
     def deliver(self) -> None:
-        """Bring what is due to every notifier, one after the other. `run` does this with a thread for each."""
+        """Bring what is due to every notifier, one after the other. `schedule` does this with a thread for each."""
         for name in self.courier.names:
             self.courier.step(name)
-
-    def run(self, stop: threading.Event) -> None:
-        """Watch until `stop` is set. Blocks; leaves everything kept."""
-        with closing(self):
-            run_watch(self, stop, self._clock, self._settings.dead_mans_switch_url)
 
     def close(self) -> None:
         """Keep everything and let go of the notifiers. Reader and state belong to the caller."""

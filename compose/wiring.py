@@ -64,6 +64,7 @@ def run_archiver(settings: Settings) -> None:
 
 def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
+    from alerts import schedule
     from alerts.watch import Watch
 
     with ExitStack() as stack:
@@ -77,7 +78,7 @@ def run_watch(settings: Settings) -> None:
         health = settings.health
         stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
         log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
-        watch.run(stop)
+        schedule.run_watch(watch, stop, CLOCK, alerts.dead_mans_switch_url)
         log.info("watch: stopped")
 
 
