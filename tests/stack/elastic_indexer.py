@@ -47,12 +47,18 @@ PLACES = {
             (_ELASTIC, ("write", "_job", "_guard", "_place", "of", "_make", "_send", "run", "requests", "body")),
         ),
     ),
-    # From Elasticsearch's answer, over the dead letters, until the offsets are committed, and a little beyond.
+    # From Elasticsearch's answer, over the dead letters, until the offsets are to be committed.
     "between bulk and commit": Place(
         ((_ELASTIC, "read"),),
         (
             (_ELASTIC, ("_take", "_settle", "_settle_one", "read", "_bury", "keep", "buried", "_prove", "outcome")),
-            (_INDEXER, ("_settle", "_account", "_give_back", "_commit")),
+            (_INDEXER, ("_settle",)),
+        ),
+    ),
+    "at the commit": Place(
+        ((_INDEXER, "_account"),),
+        (
+            (_INDEXER, ("_account", "_give_back", "_commit")),
             (_READER, ("commit",)),
             (_COORDINATOR, ("commit_offsets_sync", "_commit_offsets_sync_async", "_send_offset_commit_request")),
         ),
