@@ -102,7 +102,7 @@ class Site:
     def start(self, *point: str) -> subprocess.Popen[bytes]:
         place = (self.kafka.bootstrap, self.elastic.urls[0], self.elastic.prefix)
         command = [sys.executable, "-m", "tests.stack.elastic_indexer", *place, *point]
-        return subprocess.Popen(command, stdout=subprocess.PIPE if point else None)
+        return subprocess.Popen(command, stdout=subprocess.PIPE if point else None, bufsize=0)
 
     def stored(self) -> Counter[Event]:
         """How often each event is stored, over all indices."""
