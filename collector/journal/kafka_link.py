@@ -71,16 +71,16 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 def build(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> Any:
     """One of kafka-python's clients. If its constructor fails, what it has opened by then is closed: 3.0.12 leaves a
     thread and four files behind each time, which would end a process that waits for its broker."""
-    from kafka.net.compat import KafkaNetClient
+    from .kafka_fetch import network
 
     opened: list[Any] = []
 
-    def network(**more: Any) -> Any:
-        opened.append(KafkaNetClient(**more))
+    def connect(**more: Any) -> Any:
+        opened.append(network(**more))
         return opened[-1]
 
     try:
-        return kind(kafka_client=network, **options, **client_options(settings))
+        return kind(kafka_client=connect, **options, **client_options(settings))
     except BaseException:
         for one in opened:
             one.close()

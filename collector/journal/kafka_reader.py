@@ -16,7 +16,7 @@ from collector.settings import KafkaSettings
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, reachable
+from .kafka_link import MAX_RECORD_BYTES, Names, build, connected_admin, reachable
 
 log = logging.getLogger("lastbeat.journal")
 
@@ -119,7 +119,7 @@ class KafkaReader:
                 queue = self._ahead.setdefault(tp, deque())
                 if queue and messages[0].offset < _end(queue[-1]):
                     queue.clear()  # it left and came back, and is read from what was committed
-                queue.extend(_record(tp, message) for message in messages)
+                queue.extend(messages)
         return bool(found)
 
     def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, Sequence[Any]]:
@@ -334,7 +334,9 @@ class KafkaReader:
         from kafka import KafkaConsumer
         from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-        return build(
+        from .kafka_fetch import lean
+
+        consumer = build(
             KafkaConsumer, self._settings,
             group_id=self._group, partition_assignment_strategy=[CooperativeStickyAssignor],
             metadata_max_age_ms=_NEW_TOPICS_MS, auto_offset_reset="none", enable_auto_commit=False,
@@ -342,16 +344,13 @@ class KafkaReader:
             fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=MAX_RECORD_BYTES // 4,
             allow_auto_create_topics=False, metrics_enabled=False,
         )  # fmt: skip
+        lean(consumer, self._names)
+        return consumer
 
     def _place(self, tp: TopicPartition) -> Any:
         from kafka.structs import TopicPartition as Place
 
         return Place(self._names.topic(tp.topic), tp.partition)
-
-
-def _record(tp: TopicPartition, message: Any) -> Record:
-    header = next((value for name, value in message.headers if name == HEADER), None)
-    return Record(tp, message.offset, message.offset + 1, message.timestamp / 1000, header or b"", message.value or b"")
 
 
 def _hold_to_its_rejoin(consumer: Any) -> None:

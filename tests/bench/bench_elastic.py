@@ -108,9 +108,11 @@ def _straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
     from concurrent.futures import ThreadPoolExecutor
 
     client = ElasticClient(settings)
-    bodies, parts, size = [], [], 0
+    bodies: list[bytes] = []
+    parts: list[bytes] = []
+    size = 0
     for batch in batches:
-        parts.append(splice(batch.header.stream, batch.header.first, batch.body.split(b"\n")[:-1]))
+        parts += splice(batch.header.stream, batch.header.first, batch.header.count, batch.body)
         size += len(batch.body)
         if size >= settings.request_bytes:
             bodies.append(b"".join(parts))
