@@ -13,12 +13,11 @@ from functools import partial
 from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError, KafkaConnectionError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
-from kafka.protocol.frame import KafkaBytes
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import calc_crc32c
 
@@ -27,6 +26,7 @@ from collector.ports import Record
 from .kafka_link import HEADER, Names
 
 _CHUNK_BYTES = 64 * 1024
+_KEPT_BYTES = 32 * 1024 * 1024
 _LAST_PLAIN_FETCH = 11  # from 12 on, the decoder copies all the rest of an answer once for each partition in it
 _BATCH = struct.Struct(">qiibIhiqqqhii")
 _CHECKED_FROM = 21
@@ -56,45 +56,80 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
 
 
 class _Transport(KafkaTCPTransport):  # type: ignore[misc]
-    def _sock_recv(self) -> tuple[bytes, KafkaConnectionError | None]:
-        """What came. All of a long answer but its last byte goes into the frame itself, and is not returned."""
+    """Fills one buffer after another answer, always the same: all that is decoded from it is a copy."""
+
+    def __init__(self, net: Any, sock: Any, host: str | None = None) -> None:
+        super().__init__(net, sock, host=host)
+        self._buffer = bytearray()
+
+    def _sock_recv(self) -> tuple[bytes, KafkaError | None]:
+        """What came. Of an answer only the last byte is returned, at which the parser reads what it has by then."""
         try:
-            frame = self._frame()
-            if frame is None:
+            parser = getattr(self._protocol, "parser", None)
+            if parser is None:
                 data = self._sock.recv(_CHUNK_BYTES)
                 return data, None if data else KafkaConnectionError("socket disconnected")
-            size = self._sock.recv_into(memoryview(frame)[frame.tell() : -1])
-            frame.seek(frame.tell() + size)
-            return b"", None if size else KafkaConnectionError("socket disconnected")
+            if not parser._receiving:
+                return b"", self._begin(parser)
+            frame = parser._rbuffer
+            if frame.left > 1:
+                size = self._sock.recv_into(frame.free()[:-1])
+                frame.seek(frame.tell() + size)
+                return b"", None if size else KafkaConnectionError("socket disconnected")
+            data = self._sock.recv(1)
+            return data, None if data else KafkaConnectionError("socket disconnected")
         except (BlockingIOError, InterruptedError):
             return b"", None
+        except KafkaError as error:
+            return b"", error
         except OSError as error:
             return b"", KafkaConnectionError(error)
 
-    def _frame(self) -> _Frame | None:
-        """The frame that is being filled, if more than its last byte is still to come."""
-        parser = getattr(self._protocol, "parser", None)
-        if parser is None or not parser._receiving:
-            return None
-        old = parser._rbuffer
-        if len(old) - old.tell() < 2:
-            return None
-        if type(old) is not _Frame:
-            parser._rbuffer = _Frame(len(old))
-            parser._rbuffer.write(memoryview(old)[: old.tell()])
-        frame: _Frame = parser._rbuffer
-        return frame
+    def _begin(self, parser: Any) -> KafkaError | None:
+        """Take the four bytes before an answer, which say how long it is."""
+        data = self._sock.recv(4 - parser._header.tell())
+        parser._header.write(data)
+        if parser._header.tell() == 4:
+            size = int.from_bytes(parser._header, "big", signed=True)
+            parser._validate_frame_size(size)
+            if size > len(self._buffer) or len(self._buffer) > max(_KEPT_BYTES, size):
+                self._buffer = bytearray(size)
+            parser._rbuffer, parser._receiving = _Frame(memoryview(self._buffer)[:size]), True
+        return None if data else KafkaConnectionError("socket disconnected")
 
 
-class _Frame(KafkaBytes):  # type: ignore[misc]
-    """An answer's bytes, of which the decoder gets a view, not two copies."""
+class _Frame:
+    """An answer's bytes as the library's parser handles them. The decoder gets a view of them."""
 
-    def read(self, nbytes: int | None = None) -> Any:
-        if nbytes is not None:
-            return super().read(nbytes)
-        start = self.tell()
-        self.seek(len(self))
-        return memoryview(self)[start:]
+    def __init__(self, view: memoryview) -> None:
+        self._view, self._at = view, 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    @property
+    def left(self) -> int:
+        """How many bytes aren't there yet."""
+        return len(self._view) - self._at
+
+    def free(self) -> memoryview:
+        """Where they belong."""
+        return self._view[self._at :]
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, at: int) -> None:
+        self._at = at
+
+    def write(self, data: bytes) -> None:
+        self._view[self._at : self._at + len(data)] = data
+        self._at += len(data)
+
+    def read(self, size: int | None = None) -> Any:
+        start, self._at = self._at, len(self._view) if size is None else min(len(self._view), self._at + size)
+        found = self._view[start : self._at]
+        return found if size is None else bytes(found)
 
 
 class _Fetcher(Fetcher):  # type: ignore[misc]
