@@ -139,6 +139,12 @@ class _Fetcher(Fetcher):  # type: ignore[misc]
             request._max_version = _LAST_PLAIN_FETCH
         return requests
 
+    def _parse_fetched_data(self, completed_fetch: Any) -> Any:
+        """The library keeps its last answers, in cycles, until Python's collector finds them: keep their shells only."""
+        records = super()._parse_fetched_data(completed_fetch)
+        completed_fetch.partition_data.records = None
+        return records
+
 
 class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
     """What one partition's part of an answer holds, as Records."""

@@ -120,15 +120,16 @@ class KafkaReader:
                 if queue and messages[0].offset < _end(queue[-1]):
                     queue.clear()  # it left and came back, and is read from what was committed
                 queue.extend(messages)
+            messages.clear()  # the library's list lives on in a cycle, until Python's collector finds it
         return bool(found)
 
-    def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, Sequence[Any]]:
+    def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, list[Record]]:
         from kafka import errors
 
         if self._group is not None:
             _hold_to_its_rejoin(consumer)
         try:
-            found: Mapping[Any, Sequence[Any]] = consumer.poll(
+            found: Mapping[Any, list[Record]] = consumer.poll(
                 timeout_ms=int(min(wait_s, _SIGN_OF_LIFE_S) * 1000), max_records=count
             )
             return found
