@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
@@ -36,7 +36,7 @@ _HEADER = HEADER.encode()
 
 def network(**options: Any) -> Any:
     """What every client of ours connects with."""
-    net = NetworkSelector(**options)
+    net = _Net(**options)
     return KafkaNetClient(net=net, manager=_Connections(net, **options), **options)
 
 
@@ -45,6 +45,17 @@ def lean(consumer: Any, names: Names) -> None:
     fetcher = consumer._fetcher
     fetcher.__class__ = _Fetcher
     fetcher.PartitionRecords = partial(_Records, names)
+
+
+class _Net(NetworkSelector):  # type: ignore[misc]
+    def run(self, coro: Any, *args: Any) -> Any:
+        """The library keeps the error of each wait that was in vain in a cycle, and with it all our frames and what
+        they have read: what leaves here is a fresh one."""
+        try:
+            return super().run(coro, *args)
+        except KafkaTimeoutError as error:
+            error.__traceback__ = None
+            raise KafkaTimeoutError(*error.args) from None
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]

@@ -120,7 +120,6 @@ class KafkaReader:
                 if queue and messages[0].offset < _end(queue[-1]):
                     queue.clear()  # it left and came back, and is read from what was committed
                 queue.extend(messages)
-            messages.clear()  # the library's list lives on in a cycle, until Python's collector finds it
         return bool(found)
 
     def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, list[Record]]:
