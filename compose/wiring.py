@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from collector.allocator import settle_in
 from collector.complaint import Complaint
 from collector.ports import DeadLetters, Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
@@ -241,6 +242,8 @@ def _fill(
         journal_words(settings),
         state_words(settings) if group == "elastic" else settings.lake_path,
     )
+    if group == "elastic":
+        settle_in()
     indexer.run(stop)
 
 

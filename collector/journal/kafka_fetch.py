@@ -151,7 +151,7 @@ class _Fetcher(Fetcher):  # type: ignore[misc]
         return requests
 
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
-        """The library keeps its last answers, in cycles, until Python's collector finds them: keep their shells only."""
+        """The library keeps answers that were read, in cycles, until Python finds them: let it keep their shells."""
         records = super()._parse_fetched_data(completed_fetch)
         completed_fetch.partition_data.records = None
         return records

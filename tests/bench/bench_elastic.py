@@ -46,18 +46,18 @@ def run(report: Report) -> None:
 
 def _feed(report: Report, settings: ElasticSettings) -> None:
     for size, limit in ((200, 2.0), (20, 3.5)):
-        records = [_record(n, batch) for n, batch in enumerate(_batches(f"own{size:05d}", size))]
+        records = [_record(n, batch) for n, batch in enumerate(batches_of(f"own{size:05d}", size))]
         sink = ElasticSink(settings, CLOCK, client=InstantClient(settings))
         cpu_s, _ = _written(sink, records)
         report.add(f"sink alone, batches of {size}: CPU a million", cpu_s / EVENTS * 1e6, "s", beside="no server")
         sink.close()
         sink = ElasticSink(settings, CLOCK)
-        sink.write([_record(0, next(iter(_batches("warmup00", 1, 1))))])
+        sink.write([_record(0, next(iter(batches_of("warmup00", 1, 1))))])
         cpu_s, took_s = _written(sink, records)
         beside = "rsyslog, read while designing, with its Kafka side: 9.2"
         report.add(f"sink, batches of {size}: CPU a million", cpu_s / EVENTS * 1e6, "s", at_most=limit, beside=beside)
         sink.close()
-        straight_s = _straight(settings, list(_batches(f"raw{size:05d}", size)))
+        straight_s = straight(settings, list(batches_of(f"raw{size:05d}", size)))
         share = straight_s / took_s
         beside = f"{EVENTS / took_s:,.0f}/s beside {EVENTS / straight_s:,.0f}/s straight"
         report.add(f"sink, batches of {size}: share of straight feeding", share, "", at_least=0.95, beside=beside)
@@ -103,7 +103,7 @@ def _written(sink: ElasticSink, records: Sequence[Record]) -> tuple[float, float
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def _straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
+def straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
     """The same bulk bodies, built before the clock starts, with as many requests under way."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -132,7 +132,7 @@ def _record(offset: int, batch: Batch) -> Record:
     return Record(TP, offset, offset + 1, 0.0, batch.header.encode(), batch.body)
 
 
-def _batches(boot: str, size: int, events: int = EVENTS) -> list[Batch]:
+def batches_of(boot: str, size: int, events: int = EVENTS) -> list[Batch]:
     """450-byte events of one day, spread over its 24 hours."""
     random_ = random.Random(boot)
     day = time.strftime("%Y-%m-%d", time.gmtime(CLOCK.time()))

@@ -17,7 +17,6 @@ from collector.elastic.pace import MIN_BYTES, Pace
 from collector.elastic.sink import ElasticSink
 from collector.latency import bucket_of
 from collector.settings import ElasticSettings
-from shippers.batch import Batch
 from shippers.clock import FakeClock
 from shippers.errors import BadBatch, Unavailable
 from tests.stack.elastic_events import NOON, PAY, batch, record
