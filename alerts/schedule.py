@@ -10,8 +10,9 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -19,9 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from shippers.clock import Clock
 
 from .deadman import EVERY_S, DeadMansSwitch
-
-if TYPE_CHECKING:
-    from .watch import Watch
+from .watch import Watch
 
 log = logging.getLogger("lastbeat.alerts.schedule")
 
@@ -32,7 +31,12 @@ STALLED_S = 3.0
 
 
 def run_watch(watch: Watch, stop: threading.Event, clock: Clock, dead_mans_switch_url: str) -> None:
-    """Run a watch's jobs until `stop` is set; returns once the last of them has ended."""
+    """Run a watch's jobs until `stop` is set; returns once the last of them has ended and everything is kept."""
+    with closing(watch):
+        _run_jobs(watch, stop, clock, dead_mans_switch_url)
+
+
+def _run_jobs(watch: Watch, stop: threading.Event, clock: Clock, dead_mans_switch_url: str) -> None:
     for name in ("apscheduler.scheduler", "apscheduler.executors.default"):
         logging.getLogger(name).setLevel(logging.ERROR)  # a round that takes longer than its interval is no event
     scheduler = BackgroundScheduler(

@@ -7,9 +7,7 @@ is told to stop. The watch never writes to the journal and never judges its own 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from collector.figures import labelled, lag_figures
@@ -28,7 +26,6 @@ from .notify.kinds import build
 from .notify.message import Notifier
 from .refusals import Refusals
 from .roster import Roster
-from .schedule import run_watch
 from .settings import AlertSettings
 from .transitions import Draft
 
@@ -92,14 +89,9 @@ class Watch:
         self.steps += 1
 
     def deliver(self) -> None:
-        """Bring what is due to every notifier, one after the other. `run` does this with a thread for each."""
+        """Bring what is due to every notifier, one after the other. `schedule` does this with a thread for each."""
         for name in self.courier.names:
             self.courier.step(name)
-
-    def run(self, stop: threading.Event) -> None:
-        """Watch until `stop` is set. Blocks; leaves everything kept."""
-        with closing(self):
-            run_watch(self, stop, self._clock, self._settings.dead_mans_switch_url)
 
     def close(self) -> None:
         """Keep everything and let go of the notifiers. Reader and state belong to the caller."""
@@ -166,8 +158,9 @@ class Watch:
         found: dict[str, float] = {}
         for path in list(self.roster.paths.values()):
             place = {"region": path.partition.region, "ingress": path.ingress}
-            found[labelled("sees", **place)] = float(not path.blind)
-            found[labelled("unseen_seconds", **place)] = path.sight.missed_s
+            sees, unseen = labelled("sees", **place), labelled("unseen_seconds", **place)
+            found[sees] = min(float(not path.blind), found.get(sees, 1.0))  # of several partitions, the worst
+            found[unseen] = max(path.sight.missed_s, found.get(unseen, 0.0))
         return found
 
     # --- inside ---

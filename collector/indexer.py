@@ -79,7 +79,9 @@ class Indexer:
         self._retry_at = 0.0
         self._backoff_s = 0.0
         self._paused: set[TopicPartition] = set()
-        self._trouble = ""
+        self._unwritten = Complaint(
+            log, clock, "nothing can be written now, what was read waits and is tried again", "it can be written again"
+        )
         self._unread = Complaint(
             log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
         )
@@ -132,10 +134,10 @@ class Indexer:
         """`status` (ok, waiting for the sink, unread as the journal can't be read, or stalled) and what it rests on.
         From any thread."""
         age_s = self._clock.monotonic() - self._stepped_at
-        status = "waiting" if self._trouble else "unread" if self._unread.text else "ok"
+        status = "waiting" if self._unwritten.text else "unread" if self._unread.text else "ok"
         return {
             "status": "stalled" if age_s > _STALLED_S else status,
-            "why": self._trouble or self._unread.text,
+            "why": self._unwritten.text or self._unread.text,
             "last_step_s": round(age_s, 3),
             "held_batches": self._holds_any(),
             "apart_batches": len(self._apart.hold.records),
@@ -275,12 +277,17 @@ class Indexer:
                 log.warning("%d batches are held apart still: %s", len(again), error)
                 self._apart.failed(again, self._clock.monotonic() + _LONGEST_BACKOFF_S)
             else:
-                self._back_off(error, len(again))
+                self._back_off(error)
                 self._waiting = Hold((*again, *self._waiting.records))
             return
-        self._backoff_s, self._trouble, self._retry_at = 0.0, "", 0.0
+        self._backoff_s, self._retry_at = 0.0, 0.0
+        self._unwritten.note("")
         retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
         left = [record for record in again if id(record) in retried]
+        # What was read behind them meanwhile stays behind them: a sink's position must not pass what it gave back.
+        tps = {record.tp for record in left}
+        left += [record for record in self._waiting.records if record.tp in tps]
+        self._waiting = self._waiting.without(tps)
         self._apart.take(left, self._clock.monotonic(), tried=apart)
         self._account(outcomes)
         self._give_back()
@@ -294,14 +301,12 @@ class Indexer:
             self._reader.seek(tp, offset)
             self.counters.given_back += 1
 
-    def _back_off(self, error: LastbeatError, batches: int) -> None:
+    def _back_off(self, error: LastbeatError) -> None:
         if not self._backoff_s:
             self.counters.pauses += 1
         self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
-        wait_s = error.retry_after_s or self._backoff_s
-        self._retry_at = self._clock.monotonic() + wait_s
-        self._trouble = str(error)
-        log.warning("%d batches wait: %s; next try in %.1f s", batches, error, wait_s)
+        self._retry_at = self._clock.monotonic() + (error.retry_after_s or self._backoff_s)
+        self._unwritten.note(str(error))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
         """Count, and commit what is settled."""

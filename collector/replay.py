@@ -38,12 +38,15 @@ def remade(letter: DeadLetter, repaired: bytes | None = None) -> Batch:
         )
     data = letter.original if repaired is None else repaired
     header = _header(letter, data)
-    lines = [_foreign(letter, data)] if is_foreign(letter.stream) else data.rstrip(b"\n").split(b"\n")
+    foreign = is_foreign(letter.stream)
+    lines = [_foreign(letter, data)] if foreign and letter.count == 1 else data.rstrip(b"\n").split(b"\n")
     if len(lines) != header.count:
         raise Unplayable(f"{id_of(letter)} stands for {letter.count} events, and there are {len(lines)} lines")
     events = [_event(letter, line, number) for number, line in enumerate(lines, 1)]
     if not header.day:
         header = replace(header, day=_day_of(letter), service=_service_of(events[0], header))
+    if foreign and letter.count == 1:  # its line, in our own words by now, tells who sent it
+        header = replace(header, service=events[0]["service"]["name"], instance=events[0]["service"]["node"]["name"])
     numbered = [_numbered(event, header.stream, number) for number, event in enumerate(events, header.first)]
     batch = seal(header, numbered)
     try:

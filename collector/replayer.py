@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from shippers.batch import Batch, Header
 from shippers.clock import Clock
+from shippers.errors import LastbeatError
 
 from .dead_letters import id_of
 from .ports import Among, DeadLetter, DeadLetters
@@ -44,11 +45,13 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A letter that is on its way (without its bytes), the list that it is on, and the header that it went under."""
+    """A letter that is on its way (without its bytes), the list that it is on, the header that it went under, and where
+    the letters of its numbers were read that were on the list before."""
 
     keeper: DeadLetters
     letter: DeadLetter
     header: Header
+    before: frozenset[str]
 
 
 class Replayer:
@@ -61,7 +64,7 @@ class Replayer:
         """Send letters again, by their names; each one's fate as soon as it is known. Raises Unavailable, and what
         `send` does: letters that were not sent by then are still listed."""
         sent: list[_Sent] = []
-        batches: list[Batch] = []
+        chunk: list[tuple[list[_Sent], Batch]] = []
         size = 0
         for id_ in ids:
             try:
@@ -69,16 +72,34 @@ class Replayer:
             except Unplayable as error:
                 yield Played(id_, Fate.UNPLAYABLE, str(error))
                 continue
-            sent += mine
-            if any(one.keeper.stored(one.header) < one.header.count for one in mine):
-                batches.append(batch)
-                size += len(batch.body)
+            if all(one.keeper.stored(one.header) >= one.header.count for one in mine):
+                sent += mine
+                continue
+            chunk.append((mine, batch))
+            size += len(batch.body)
             if size >= _CHUNK_BYTES:
-                self._send(batches)
-                batches, size = [], 0
-        if batches:
-            self._send(batches)
+                yield from self._send_chunk(chunk, sent)
+                chunk, size = [], 0
+        yield from self._send_chunk(chunk, sent)
         yield from self._follow(sent, wait_s)
+
+    def _send_chunk(self, chunk: list[tuple[list[_Sent], Batch]], sent: list[_Sent]) -> Iterator[Played]:
+        """Send, and add to `sent`. A gateway turns all of a request away for one: then each goes by itself."""
+        if not chunk:
+            return
+        try:
+            self._send([batch for _, batch in chunk])
+        except LastbeatError as error:
+            if not error.permanent:
+                raise
+            if len(chunk) == 1:
+                yield Played(id_of(chunk[0][0][0].letter), Fate.UNPLAYABLE, str(error))
+                return
+            for one in chunk:
+                yield from self._send_chunk([one], sent)
+        else:
+            for mine, _ in chunk:
+                sent += mine
 
     def _prepare(self, id_: str, repaired: bytes | None) -> tuple[list[_Sent], Batch]:
         found = [(keeper, keeper.get(id_)) for keeper in self._keepers]
@@ -86,22 +107,30 @@ class Replayer:
         if not letters:
             raise Unplayable(f"there is no dead letter {id_}; `lastbeat dead list` names them")
         batch = remade(letters[0][1], repaired)
-        return [_Sent(keeper, replace(letter, original=b""), batch.header) for keeper, letter in letters], batch
+        header = batch.header
+        return [
+            _Sent(keeper, replace(letter, original=b""), header, frozenset(one.source for one in _of(keeper, header)))
+            for keeper, letter in letters
+        ], batch
 
     def _follow(self, sent: list[_Sent], wait_s: float) -> Iterator[Played]:
         until = self._clock.monotonic() + wait_s
         while sent:
             last = self._clock.monotonic() >= until
             left: list[_Sent] = []
+            settled: list[tuple[_Sent, Played]] = []
             for number, one in enumerate(sent):
                 played = self._look(one)
                 if played is not None:
-                    yield played
+                    settled.append((one, played))
                     continue
                 left.append(one)
                 if len(left) >= _PENDING_A_LOOK and not last:  # those behind them will hardly be further
                     left += sent[number + 1 :]
                     break
+            for keeper in self._keepers:
+                keeper.drop([one.letter for one, _ in settled if one.keeper is keeper])
+            yield from (played for _, played in settled)
             sent = left
             if last:
                 break
@@ -113,20 +142,18 @@ class Replayer:
             )
 
     def _look(self, one: _Sent) -> Played | None:
-        """What became of it, and the list put right; None if that can't be said yet."""
+        """What became of it; None if that can't be said yet."""
         id_, count = id_of(one.letter), one.header.count
         stored = one.keeper.stored(one.header)
-        newer = [] if stored >= count else self._newer(one)
+        if stored >= count:
+            return Played(id_, Fate.STORED)
+        newer = [letter for letter in _of(one.keeper, one.header) if letter.source not in one.before]
         if stored + sum(letter.count for letter in newer) < count:
             return None
-        one.keeper.drop([one.letter])
-        return Played(id_, Fate.REJECTED, newer[0].reason) if newer else Played(id_, Fate.STORED)
+        return Played(id_, Fate.REJECTED, newer[0].reason)
 
-    def _newer(self, one: _Sent) -> list[DeadLetter]:
-        """The letters that the replay became: of its numbers, and read elsewhere."""
-        among = Among(stream=one.header.stream, since=one.letter.at)
-        return [
-            letter
-            for letter in one.keeper.find(among, _MOST_LETTERS)
-            if letter.source != one.letter.source and one.header.first <= letter.first <= one.header.last
-        ]
+
+def _of(keeper: DeadLetters, header: Header) -> list[DeadLetter]:
+    """The letters of a header's numbers that are on a list."""
+    found = keeper.find(Among(stream=header.stream), _MOST_LETTERS)
+    return [letter for letter in found if header.first <= letter.first <= header.last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from collector.replayer import Fate, Played, Replayer
 from shippers.errors import Misconfigured
 
 from .inquiries import seconds_of
-from .settings import load
+from .settings import Settings, load
 
 _SHOWN_BYTES = 4_096
 _MOST = 100_000
@@ -47,11 +47,11 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """What is to be done, newest first; void ones are gone for good. Exit code 1 if any can be sent again."""
-    from .wiring import CLOCK, open_dead_letters
+    from .wiring import CLOCK
 
     now = CLOCK.time()
     among = _among(now, region, service, dataset, reason, since)
-    raise typer.Exit(print_letters(open_dead_letters(load(config)), among, limit, now, as_json=as_json))
+    raise typer.Exit(print_letters(_keepers(load(config)), among, limit, now, as_json=as_json))
 
 
 @app.command("show")
@@ -61,9 +61,7 @@ def show_command(
     raw: Annotated[bool, typer.Option("--raw", help="The original bytes alone, to be kept in a file.")] = False,
 ) -> None:
     """One dead letter: why, from where, and its original bytes."""
-    from .wiring import open_dead_letters
-
-    raise typer.Exit(print_letter(open_dead_letters(load(config)), id, raw=raw))
+    raise typer.Exit(print_letter(_keepers(load(config)), id, raw=raw))
 
 
 @app.command("replay")
@@ -80,17 +78,19 @@ def replay_command(
     wait_s: Annotated[float, typer.Option("--wait", min=0, help="How many seconds to wait for the outcome.")] = 60.0,
 ) -> None:
     """Send dead letters again, under the numbers that they had: twice is once. Exit code 1 unless all were stored."""
-    from .wiring import CLOCK, open_dead_letters, open_sender
+    from .wiring import CLOCK, open_sender
 
     settings = load(config)
     among = _among(CLOCK.time(), region, service, dataset, reason, since)
+    if id and among != Among():
+        raise Misconfigured("a letter is named: --region, --reason and the like would say nothing more")
     if repaired is not None and not id:
         raise Misconfigured("--from mends one letter: say which, as `lastbeat dead list` names it")
     if not id and among == Among() and not yes:
         raise Misconfigured("name a letter, or what all that shall be sent have in common (--reason …); or say --yes")
     if repaired is not None and not repaired.is_file():
         raise Misconfigured(f"--from {repaired}: there is no such file")
-    keepers = open_dead_letters(settings)
+    keepers = _keepers(settings)
     ids = [id] if id else playable(keepers, among)
     if not id and not yes and (not ids or not typer.confirm(f"Send {len(ids)} dead letters again?")):
         typer.echo("nothing was sent")
@@ -98,7 +98,20 @@ def replay_command(
     with open_sender(settings) as send:
         replayer = Replayer(list(keepers.values()), send, CLOCK)
         played = replayer.play(ids, None if repaired is None else repaired.read_bytes(), wait_s=wait_s)
-        raise typer.Exit(print_played(list(played)))
+        raise typer.Exit(print_played(played))
+
+
+def _keepers(settings: Settings) -> dict[str, DeadLetters]:
+    from .wiring import open_dead_letters
+
+    keepers = open_dead_letters(settings)
+    if settings.elastic and settings.elastic.archive and "lake" not in keepers:
+        typer.echo(
+            f"the archive's dead letters can't be seen from here: there is no lake at {settings.lake_path}; "
+            "ask where the archiver runs",
+            err=True,
+        )
+    return keepers
 
 
 def print_letters(
@@ -164,17 +177,19 @@ def playable(keepers: dict[str, DeadLetters], among: Among) -> list[str]:
     return [id_of(letter) for letter, _ in reversed(_listed(keepers, among, _MOST)) if not is_void(letter)]
 
 
-def print_played(played: Sequence[Played]) -> int:
-    """What became of each. Returns the exit code: 1 unless all were stored."""
+def print_played(played: Iterable[Played]) -> int:
+    """What became of each, as soon as it is known. Returns the exit code: 1 unless all were stored."""
     console = Console(highlight=False)
     signs = {Fate.STORED: ("●", "green"), Fate.PENDING: ("…", "yellow")}
+    fates: list[Fate] = []
     for one in played:
+        fates.append(one.fate)
         sign, colour = signs.get(one.fate, ("✖", "red"))
         name = "" if one.fate is Fate.UNPLAYABLE else f"  {one.id}"  # its words begin with it
         console.print(Text.assemble((f"{sign} {one.fate}", colour), name, (f"  {one.why}", "bright_black")))
-    if not played:
+    if not fates:
         console.print("nothing was sent: no dead letter that has bytes matches")
-    return int(any(one.fate is not Fate.STORED for one in played))
+    return int(any(fate is not Fate.STORED for fate in fates))
 
 
 def _listed(keepers: dict[str, DeadLetters], among: Among, limit: int) -> list[tuple[DeadLetter, list[str]]]:

@@ -30,7 +30,7 @@ from .check import Check, Grade
 from .settings import Settings
 from .wiring import journal_words
 
-_BEHIND_BATCHES = 1_000
+_BEHIND_RECORDS = 20_000
 _BEHIND_BYTES = 64 * 1024**2
 _ROWS_AGE_S = 5.0  # the watch writes what it sees every few seconds only
 _SKEW_S, _WILD_SKEW_S = 2.0, 60.0
@@ -164,9 +164,9 @@ def indexer(settings: Settings) -> Check:
     if behind is None:
         return Check("Indexer", Grade.WARN, "has never run here", "start it with `lastbeat up`")
     total = sum(behind.values())
-    amount = f"{total:,} batches" if settings.kafka else f"{total / 1024**2:,.1f} MiB"
+    amount = f"{total:,} records" if settings.kafka else f"{total / 1024**2:,.1f} MiB"
     words = f"{amount} of the journal are not in {into} yet"
-    if total > (_BEHIND_BATCHES if settings.kafka else _BEHIND_BYTES):
+    if total > (_BEHIND_RECORDS if settings.kafka else _BEHIND_BYTES):
         worst = max(behind, key=behind.__getitem__)
         todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up"
         return Check("Indexer", Grade.WARN, f"{words}, most of {worst.topic}", todo)

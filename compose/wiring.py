@@ -65,6 +65,7 @@ def run_archiver(settings: Settings) -> None:
 
 def run_watch(settings: Settings) -> None:
     """The role `watch`: from beats to verdicts, incidents and notices. Ends on SIGTERM."""
+    from alerts import schedule
     from alerts.watch import Watch
 
     with ExitStack() as stack:
@@ -78,7 +79,7 @@ def run_watch(settings: Settings) -> None:
         health = settings.health
         stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
         log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
-        watch.run(stop)
+        schedule.run_watch(watch, stop, CLOCK, alerts.dead_mans_switch_url)
         log.info("watch: stopped")
 
 
@@ -126,7 +127,7 @@ def open_store(settings: Settings) -> Store:
 
 
 def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
-    """What could not be stored, by the store that lacks it."""
+    """What could not be stored, by the store that lacks it. The archive's are seen where its files are."""
     from collector.lake.dead import LakeDeadLetters
 
     keepers: dict[str, DeadLetters] = {}
@@ -135,7 +136,7 @@ def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
         from collector.elastic.dead import ElasticDeadLetters
 
         keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
-    if not settings.elastic or settings.elastic.archive:
+    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
         keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
     return keepers
 

@@ -58,8 +58,8 @@ def size(in_bytes: float | None) -> str:
 
 
 def change(now: float | None, before: float | None) -> str | None:
-    """`+4 %`, `−12 %`, `× 3.1`; None where there is nothing to compare with."""
-    if now is None or not before:
+    """`+4 %`, `−12 %`, `× 3.1`; None where there is nothing to compare with, or a hundredth of it."""
+    if now is None or not before or now >= 100 * before:
         return None
     ratio = now / before
     if ratio >= 2.5:

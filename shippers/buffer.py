@@ -43,6 +43,7 @@ class Buffer:
         self._inside = False
         self._closed = ""
         self._late: deque[tuple[Line, int]] = deque()
+        self._crowded: dict[str, int] = {}
         self._lines: deque[Line] = deque()
         self._bytes = 0
         self._emitted: dict[str, int] = {}
@@ -56,15 +57,26 @@ class Buffer:
             if self._inside:  # a signal handler or a finaliser that logs, in the very thread that holds the lock
                 if len(self._late) < _MAX_LATE:
                     self._late.append((line, level))
+                else:
+                    self._crowded[line.dataset] = self._crowded.get(line.dataset, 0) + 1
                 return 0
             self._inside = True
             try:
                 waiting = self._put(line, level)
-                while self._late:
-                    waiting = self._put(*self._late.popleft()) or waiting
-                return waiting
+                return self._take_late() or waiting
             finally:
                 self._inside = False
+
+    def _take_late(self) -> int:
+        """Put what came while the lock was held by its own thread; how many lines wait then, 0 if nothing was kept."""
+        waiting = 0
+        while self._late:
+            waiting = self._put(*self._late.popleft()) or waiting
+        while self._crowded:
+            dataset, count = self._crowded.popitem()
+            self._emitted[dataset] = self._emitted.get(dataset, 0) + count
+            self._count_drops(dataset, "full", count)
+        return waiting
 
     def _put(self, line: Line, level: int) -> int:
         dataset = line.dataset
@@ -144,7 +156,7 @@ class Buffer:
             nested, self._inside = self._inside, True
             try:
                 yield
-                while self._late and not nested:
-                    self._put(*self._late.popleft())
+                if not nested:
+                    self._take_late()
             finally:
                 self._inside = nested

@@ -110,9 +110,13 @@ class ElasticDeadLetters:
         """Delete documents by their index and id. Raises Unavailable."""
         lines = [json.dumps({"delete": {"_index": hit["_index"], "_id": hit["_id"]}}).encode() + b"\n" for hit in hits]
         for start in range(0, len(lines), _IDS):
-            answer = self._client.send("POST", f"/_bulk?{FILTER}", b"".join(lines[start : start + _IDS]), NDJSON)
+            some = lines[start : start + _IDS]
+            answer = self._client.send("POST", f"/_bulk?{FILTER}", b"".join(some), NDJSON)
             if answer.status != 200:
                 raise Unavailable(f"dead letters can't be deleted: {self._client.error_of(answer)}")
+            left = [item for item in read(answer.body, len(some)) or () if item.fate is not Fate.STORED]
+            if left:
+                raise Unavailable(f"{len(left)} dead letters can't be deleted: {left[0].why}")
 
     def __iter__(self) -> Iterator[tuple[str, DeadLetter]]:
         """Every letter with its id, the oldest first. Raises Unavailable."""

@@ -62,7 +62,7 @@ def read(answer: bytes, count: int) -> list[Item] | None:
 
 def _item(item: dict[str, object]) -> Item:
     status = int(str(item["status"]))
-    if status in (200, 201):
+    if status in (200, 201) or (status == 404 and "error" not in item):  # to be deleted, and gone already
         return Item(Fate.STORED)
     error = item.get("error")
     type_, reason = (str(error.get("type")), str(error.get("reason"))) if isinstance(error, dict) else ("", "")

@@ -144,8 +144,11 @@ class Gateway:
     async def _go_on_asking(self) -> None:
         while True:
             await asyncio.sleep(_ASK_AGAIN_S)
-            if await self._remember_regions():
-                return
+            try:
+                if await self._remember_regions():
+                    return
+            except Exception:
+                log.exception("gateway: the journal couldn't be asked for its regions; it is asked again")
 
     async def _on_worker(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)

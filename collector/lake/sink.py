@@ -69,8 +69,10 @@ class LakeSink:
             except Unavailable:
                 if not outcomes:
                     raise
-                return [*outcomes, *(Outcome(record, retry=True) for record in records[len(outcomes) :])]
-        return outcomes
+                break
+            if any(outcome.retry for outcome in outcomes):
+                break  # the position must not pass what isn't settled
+        return [*outcomes, *(Outcome(record, retry=True) for record in records[len(outcomes) :])]
 
     def _write_together(self, records: Sequence[Record]) -> list[Outcome]:
         with self.lock:

@@ -17,6 +17,7 @@ from collector.ports import Among, Record, TopicPartition, topic_of
 from collector.replayer import Fate, Played, Replayer
 from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock
+from shippers.errors import Misconfigured
 from tests.contracts.sinks import SINKS, START, Kept
 
 PAY, SHOP = "paybootid001.business", "shopbootid01.business"
@@ -70,8 +71,15 @@ def line(number: int, text: str = "paid") -> bytes:
     return json.dumps({"@timestamp": f"{DAY}T12:00:00.{number:06d}Z", "message": text}).encode()
 
 
-def batch(first: int, *lines: bytes, stream: str = PAY, service: str = "payment", region: str = "cn-east") -> Batch:
-    return seal(Header(stream, first, 0, region, "business", DAY, service, f"{service}-01", 0), lines)
+def batch(
+    first: int,
+    *lines: bytes,
+    stream: str = PAY,
+    service: str = "payment",
+    region: str = "cn-east",
+    replay: bool = False,
+) -> Batch:
+    return seal(Header(stream, first, 0, region, "business", DAY, service, f"{service}-01", 0, replay=replay), lines)
 
 
 def test_letters_are_found_newest_first_by_who_sent_them_and_why(site: Site) -> None:
@@ -164,6 +172,42 @@ def test_a_broken_batch_is_sent_again_whole(site: Site) -> None:
     assert site.names() == []
 
 
+def test_the_letter_of_another_copy_is_not_taken_for_what_a_replay_became(site: Site) -> None:
+    sound = batch(1, line(1), line(2))
+    broken = Batch(sound.header, sound.body.replace(b"paid", b"PAID"))
+    site.send([broken])
+    site.send([broken])
+    sent: list[Batch] = []
+    name = "lastbeat.cn-east.business/0/0"
+    [played] = Replayer([site.kept.letters], sent.extend, FakeClock(START)).play([name], wait_s=3)
+    assert played.fate is Fate.PENDING
+    assert sorted(site.names()) == [name, "lastbeat.cn-east.business/0/1"]
+
+
+def test_one_that_the_gateway_refuses_does_not_keep_the_others(site: Site) -> None:
+    site.send([batch(1, b"no"), batch(1, b"no", stream=SHOP, service="shop"), batch(2, b"no")])
+
+    def send(batches: Sequence[Batch]) -> None:
+        if any(one.header.service == "shop" for one in batches):
+            raise Misconfigured("the token is not for shop")
+        site.send(batches)
+
+    letters = {name: site.kept.letters.get(name) for name in site.names()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "collector.replayer.remade",
+            lambda letter, _: batch(
+                letter.first, line(letter.first), stream=letter.stream, service=letter.service, replay=True
+            ),
+        )
+        played = {one.id: one for one in Replayer([site.kept.letters], send, FakeClock(START)).play(letters)}
+    assert {name: one.fate for name, one in played.items()} == {
+        f"{PAY}:1": Fate.STORED, f"{SHOP}:1": Fate.UNPLAYABLE, f"{PAY}:2": Fate.STORED,
+    }  # fmt: skip
+    assert "not for shop" in played[f"{SHOP}:1"].why
+    assert site.names() == [f"{SHOP}:1"]
+
+
 def test_a_body_whose_header_was_unreadable_gets_numbers_of_its_own_the_same_each_time(site: Site) -> None:
     good = site.record(batch(1, line(1), line(2)))
     site.kept.sink.write([dataclasses.replace(good, header=b"nonsense")])
@@ -188,8 +232,9 @@ def test_a_foreign_record_is_mended_in_its_own_words(site: Site) -> None:
     site.foreign(b"")
     stream = foreign_stream("here", TP)
     assert [one.fate for one in site.play(f"{stream}:1", f"{stream}:2")] == [Fate.UNPLAYABLE, Fate.UNPLAYABLE]
-    [played] = site.play(f"{stream}:1", repaired=b'{"msg": "cut off", "level": "warn"}\n')
+    [played] = site.play(f"{stream}:1", repaired=b'{"msg": "cut off", "level": "warn", "app": "billing"}\n')
     assert played.fate is Fate.STORED
+    assert site.sent[0].header.service == "billing"
     event = json.loads(site.sent[0].body)
     assert (event["message"], event["log"]["level"], event["event"]["sequence"]) == ("cut off", "WARNING", 1)
     assert site.kept.ids() == [f"{stream}:1"]

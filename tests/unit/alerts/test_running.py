@@ -15,6 +15,7 @@ import pytest
 
 from alerts.fleet import read_fleet
 from alerts.notify.scripted import ScriptedNotifier
+from alerts.schedule import run_watch
 from alerts.settings import AlertSettings
 from alerts.state.memory import MemoryState
 from alerts.watch import Watch
@@ -37,7 +38,7 @@ def running(tmp_path: Path, pager: ScriptedNotifier) -> Iterator[tuple[Watch, Me
     settings = AlertSettings(outbox=tmp_path / "outbox.jsonl", flush_s=0.2)
     watch = Watch(journal.reader(None, ("heartbeat",)), state, settings, clock, {"console": pager})
     stop = threading.Event()
-    thread = threading.Thread(target=watch.run, args=(stop,))
+    thread = threading.Thread(target=run_watch, args=(watch, stop, clock, ""))
     thread.start()
     try:
         yield watch, journal, state

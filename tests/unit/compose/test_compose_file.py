@@ -83,6 +83,7 @@ def test_secrets_come_from_env_alone_and_the_example_explains_each_variable() ->
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any]) -> Any:
+    monkeypatch.chdir(FOLDER)  # where no lastbeat.toml of a person's own is
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
     return load()

@@ -46,6 +46,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
         (figures.change(88, 100), "−12 %"),
         (figures.change(100.1, 100), "± 0 %"),
         (figures.change(310, 100), "× 3.10"),
+        (figures.change(20_000, 2), None),
         (figures.change(1, 0), None),
         (figures.change(None, 5), None),
     ],

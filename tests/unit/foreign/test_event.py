@@ -89,6 +89,7 @@ def at(event: dict[str, Any], path: str) -> Any:
         ({"event.dataset": "nginx.access"}, "labels", {"event.dataset": "nginx.access"}),
         (b'{"id":9007199254740993}', "labels", {"id": "9007199254740993"}),
         (b'{"id":123456789012345678901234567890}', "labels", {"id": "123456789012345678901234567890"}),
+        (b'{"order":{"id":123456789012345678901234}}', "labels", {"order.id": "123456789012345678901234"}),
         (b'{"x":1e400}', "labels", {"x": "inf"}),
         (b'\xef\xbb\xbf{"msg":"bom"}', "message", "bom"),
         (b'{"msg":"\\ud800 alone"}', "message", "? alone"),

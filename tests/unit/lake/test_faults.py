@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from deltalake.exceptions import DeltaError
 from collector.lake import files
 from collector.lake.dead import dead_letters_in
 from collector.lake.table import LakeTable
+from shippers.batch import Batch
 from shippers.errors import Unavailable
 from tests.lake_reading import ids_in
 from tests.unit.lake.events import PAY, batch, record, sink_at
@@ -71,6 +73,27 @@ def test_a_table_that_can_not_commit_holds_back_its_own_records_only(
     assert (again.stored, again.dead) == (2, 1)
     assert len(ids_in(tmp_path)) == 4
     assert len(dead_letters_in(tmp_path)) == 1
+
+
+def test_a_replay_does_not_move_the_position_past_what_could_not_be_committed_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = LakeTable.commit, iter([True])
+
+    def commit(self: LakeTable, *args: Any, **kwargs: Any) -> None:
+        if self.name == "business" and next(failures, False):
+            raise DeltaError("no space")
+        real(self, *args, **kwargs)
+
+    sink = sink_at(tmp_path)
+    mended = batch(9, 1)
+    replay = Batch(dataclasses.replace(mended.header, replay=True), mended.body)
+    records = [record(0, batch(1, 1, "paybootid001.console")), record(0, batch(1, 2)), record(1, replay)]
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeTable, "commit", commit)
+        outcomes = sink.write(records)
+    assert [outcome.retry for outcome in outcomes] == [False, True, True]
+    assert [outcome.stored for outcome in sink.write(records[1:])] == [2, 1]
 
 
 def test_a_commit_that_landed_although_it_raised_is_not_written_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,11 +68,13 @@ class Reentrant(bytes):
     """Logs while the buffer's lock is held by this thread, as a signal handler or a finaliser may."""
 
     buffer: Buffer
+    times = 1
 
     def __len__(self) -> int:
         if self.buffer is not None:
             buffer, Reentrant.buffer = self.buffer, None
-            buffer.put(line("inner"), logging.INFO)
+            for _ in range(self.times):
+                buffer.put(line("inner"), logging.INFO)
         return 5
 
 
@@ -82,6 +85,17 @@ def test_a_put_within_a_put_neither_hangs_nor_is_lost():
     assert [bytes(item.data) for item in buffer.take(10, 1_000)] == [b"outer", b"inner"]
     assert buffer.counts().emitted == {"business": 2}
     assert buffer.counts().size_bytes == 0
+
+
+def test_a_flood_within_a_put_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch):
+    buffer = Buffer(10_000, 10_000_000)
+    Reentrant.buffer = buffer
+    monkeypatch.setattr(Reentrant, "times", 5_000)
+    buffer.put(Line("business", "2026-11-21", Reentrant(b"outer")), logging.INFO)
+    counts = buffer.counts()
+    assert counts.emitted == {"business": 5_001}
+    assert counts.events + counts.dropped["business"]["full"] == 5_001
+    assert counts.dropped["business"]["full"] > 0
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "take"]), st.integers(1, 400)), max_size=60))
