@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import time
 from contextlib import ExitStack, closing
@@ -13,7 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from collector.foreign.stream import foreign_stream
 from collector.journal.kafka import KafkaJournal
-from collector.ports import Gap, TopicPartition
+from collector.ports import Gap, Record, TopicPartition
 from collector.settings import KafkaSettings
 from shippers.batch import MAX_BODY_BYTES, Header, seal
 from shippers.clock import SystemClock
@@ -154,6 +155,25 @@ def test_a_paused_partition_brings_nothing_and_loses_nothing(journal: KafkaJourn
         reader.resume([record.tp])
         assert numbers(read_count(reader, 1)) == [2]
         assert reader.lag()[record.tp] == 0
+
+
+def test_what_was_read_is_let_go_without_python_s_collector_of_cycles(journal: KafkaJournal) -> None:
+    """kafka-python keeps each wait that was in vain in a cycle, with the frames that waited: else also what they read."""
+    gc.collect()
+    gc.disable()
+    try:
+        with closing(journal.reader("lake", ["business"])) as reader:
+            for number in range(1, 6):
+                assert reader.poll(1000, 0.3) == []
+                journal.append([batch(number)])
+                assert numbers(read_count(reader, 1)) == [number]
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [one for one in gc.garbage if isinstance(one, Record)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def test_seek_before_and_after_the_first_poll(journal: KafkaJournal) -> None:
