@@ -32,7 +32,7 @@ def main(bootstrap: str, elasticsearch: str, prefix: str, group: str, events: in
     ):
         while not reader.assigned():
             reader.poll(1, 0.2)
-        indexer = Indexer(reader, sink, CLOCK)
+        indexer = Indexer(reader, sink, CLOCK, flush_s=0.25)  # else the last part alone would wait for seconds
         settle_in()
         cpu, began = time.process_time(), time.perf_counter()
         while indexer.counters.stored + indexer.counters.duplicate < events:

@@ -158,7 +158,7 @@ def test_a_paused_partition_brings_nothing_and_loses_nothing(journal: KafkaJourn
 
 
 def test_what_was_read_is_let_go_without_python_s_collector_of_cycles(journal: KafkaJournal) -> None:
-    """kafka-python keeps each wait that was in vain in a cycle, with the frames that waited: else also what they read."""
+    """kafka-python keeps each wait in vain in a cycle, with the frames that waited, and what those read."""
     gc.collect()
     gc.disable()
     try:
