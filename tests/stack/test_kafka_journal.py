@@ -169,7 +169,7 @@ def test_what_was_read_is_let_go_without_python_s_collector_of_cycles(journal: K
                 assert numbers(read_count(reader, 1)) == [number]
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        assert not [one for one in gc.garbage if isinstance(one, Record)]
+        assert not [one for one in gc.garbage if type(one) is Record]
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
