@@ -61,6 +61,15 @@ def started(name: str) -> Stack:
     return stack
 
 
+def kafka_bootstrap() -> str:
+    """Where Kafka is. LASTBEAT_TEST_KAFKA names one that runs already. Raises LastbeatError if none can run here."""
+    running = os.environ.get("LASTBEAT_TEST_KAFKA")
+    if running:
+        return running
+    shared_stack().up("kafka")
+    return shared_stack().kafka
+
+
 def elastic_settings(**changes: object) -> ElasticSettings:
     """Settings with a prefix of their own. What they lead to is removed by `remove`."""
     fields = {"urls": (elasticsearch_url(),), "prefix": f"t{uuid.uuid4().hex[:10]}", "patience_s": 1.0}
