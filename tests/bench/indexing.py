@@ -11,7 +11,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from collector.allocator import settle_in
 from collector.elastic.sink import ElasticSink
 from collector.foreign.journal import ForeignJournal
 from collector.indexer import Indexer
@@ -33,7 +32,6 @@ def main(bootstrap: str, elasticsearch: str, prefix: str, group: str, events: in
         while not reader.assigned():
             reader.poll(1, 0.2)
         indexer = Indexer(reader, sink, CLOCK, flush_s=0.25)  # else the last part alone would wait for seconds
-        settle_in()
         cpu, began = time.process_time(), time.perf_counter()
         while indexer.counters.stored + indexer.counters.duplicate < events:
             indexer.step()
