@@ -8,17 +8,78 @@ the void batch, whose events were given up before they came here, for the reason
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from shippers.batch import Header
 
 from .ledger import Interval
-from .ports import Among, DeadLetter, Record
+from .ports import Record
 
 WHOLE_BATCH = "batch: "
 """How the reason of a whole batch's letter begins. Its numbers stay open, for a sound copy may still come."""
 
 _VOID = "void: "
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that could not be stored, kept with its reason and its original bytes.
+
+    `first` and `count` are its numbers in `stream`; source is where it was read, as `topic/partition/offset`.
+    `instance` and `day` are its header's, and '' in letters of an unreadable header, or from before they were kept.
+    """
+
+    stream: str
+    first: int
+    count: int
+    region: str
+    service: str
+    dataset: str
+    reason: str
+    source: str
+    original: bytes
+    at: float
+    instance: str = ""
+    day: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Which dead letters a question is about; '' and 0 mean any. `reason` is a part of theirs, case apart."""
+
+    region: str = ""
+    service: str = ""
+    dataset: str = ""
+    stream: str = ""
+    reason: str = ""
+    since: float = 0.0
+
+
+class DeadLetters(Protocol):
+    """What a sink could not store, as a list of what is to be done: mended and sent again, a letter leaves it.
+
+    Called by the command line. A letter is named by `id_of`; of several of one name only the
+    newest counts. Every method raises Unavailable, with words for a person.
+    """
+
+    def find(self, among: Among, limit: int) -> list[DeadLetter]:
+        """The newest letters, newest first, their original bytes left out."""
+        ...
+
+    def get(self, id: str) -> DeadLetter | None:
+        """One letter, whole; None if there is none of that name (any more)."""
+        ...
+
+    def stored(self, header: Header) -> int:
+        """How many of a batch's numbers the sink has stored as events by now."""
+        ...
+
+    def drop(self, letters: Sequence[DeadLetter]) -> None:
+        """Take these off the list; one of the same name from another source stays. Again is no harm."""
+        ...
 
 
 def of_batch(record: Record, header: Header | None, reason: str, at: float) -> DeadLetter:

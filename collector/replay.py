@@ -15,9 +15,8 @@ from typing import Any
 from shippers.batch import Batch, Header, seal
 from shippers.errors import BadBatch, LastbeatError
 
-from .dead_letters import id_of, is_void, why_unreadable
+from .dead_letters import DeadLetter, id_of, is_void, why_unreadable
 from .foreign.stream import is_foreign
-from .ports import DeadLetter
 
 _UNKNOWN = "unknown"
 _NAME = re.compile(r"[\w.:@+-]{1,128}")

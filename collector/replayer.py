@@ -15,8 +15,7 @@ from shippers.batch import Batch, Header
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
-from .dead_letters import id_of
-from .ports import Among, DeadLetter, DeadLetters
+from .dead_letters import Among, DeadLetter, DeadLetters, id_of
 from .replay import Unplayable, remade
 
 _LOOK_EVERY_S = 0.5

@@ -15,8 +15,9 @@ from shippers.batch import Batch, Header
 from shippers.errors import BadBatch, LastbeatError
 
 from . import dead_letters
+from .dead_letters import Among, DeadLetter
 from .ledger import StreamLedger
-from .ports import Among, DeadLetter, Outcome, Record, TopicPartition
+from .ports import Outcome, Record, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)

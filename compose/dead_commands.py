@@ -15,8 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alerts.words import ago
-from collector.dead_letters import id_of, is_void
-from collector.ports import Among, DeadLetter, DeadLetters
+from collector.dead_letters import Among, DeadLetter, DeadLetters, id_of, is_void
 from collector.replayer import Fate, Played, Replayer
 from shippers.errors import Misconfigured
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 from collector.complaint import Complaint
-from collector.ports import DeadLetters, Journal, Sink, State, Store, Table
+from collector.dead_letters import DeadLetters
+from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from collector.dead_letters import id_of, is_among
+from collector.dead_letters import Among, DeadLetter, id_of, is_among
 from collector.ledger import IntervalSet
-from collector.ports import Among, DeadLetter
 from collector.settings import ElasticSettings
 from shippers.batch import Header
 from shippers.errors import Unavailable

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from collector import dead_letters
+from collector.dead_letters import DeadLetter
 from collector.ledger import Interval
-from collector.ports import DeadLetter, Outcome, Record
+from collector.ports import Outcome, Record
 from shippers.batch import Header
 
 from .bulk import prove, splice, splice_some

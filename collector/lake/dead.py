@@ -15,8 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from collector.dead_letters import WHOLE_BATCH
-from collector.ports import Among, DeadLetter
+from collector.dead_letters import WHOLE_BATCH, Among, DeadLetter
 from shippers.batch import Header
 from shippers.clock import Clock
 from shippers.errors import Unavailable

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from collector.ports import DeadLetter
+from collector.dead_letters import DeadLetter
 
 from .files import DataFile
 from .plan import Planned

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from collector.dead_letters import WHOLE_BATCH
+from collector.dead_letters import WHOLE_BATCH, DeadLetter
 from collector.ledger import IntervalSet, StreamLedger
-from collector.ports import DeadLetter
 from shippers.batch import Header
 
 from .files import DataFile, read_files

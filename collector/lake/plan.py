@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from collector import dead_letters
+from collector.dead_letters import DeadLetter
 from collector.ledger import Interval, StreamLedger
-from collector.ports import DeadLetter, Record, TopicPartition
+from collector.ports import Record, TopicPartition
 from shippers.batch import Batch, Header
 from shippers.errors import BadBatch
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from collector import dead_letters
-from collector.ports import DeadLetter
+from collector.dead_letters import DeadLetter
 from shippers.batch import Header
 
 from .parse import parse

@@ -21,7 +21,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from collector.ports import DeadLetter, Outcome, Record, TopicPartition
+from collector.dead_letters import DeadLetter
+from collector.ports import Outcome, Record, TopicPartition
 from collector.settings import LakeSettings
 from shippers.batch import DATASETS
 from shippers.clock import Clock

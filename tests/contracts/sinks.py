@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.dead_letters import DeadLetter, DeadLetters
 from collector.elastic.client import ElasticClient
 from collector.elastic.dead import ElasticDeadLetters
 from collector.elastic.names import event_patterns
@@ -19,7 +20,7 @@ from collector.elastic.removal import remove_indices
 from collector.elastic.sink import ElasticSink
 from collector.lake.dead import LakeDeadLetters, dead_letters_in
 from collector.lake.sink import LakeSink
-from collector.ports import DeadLetter, DeadLetters, Sink
+from collector.ports import Sink
 from collector.scripted import ScriptedSink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock

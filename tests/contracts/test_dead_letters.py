@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.dead_letters import id_of
+from collector.dead_letters import Among, id_of
 from collector.foreign.seal import Sealer
 from collector.foreign.stream import foreign_stream
-from collector.ports import Among, Record, TopicPartition, topic_of
+from collector.ports import Record, TopicPartition, topic_of
 from collector.replayer import Fate, Played, Replayer
 from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock

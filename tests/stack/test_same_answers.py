@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from collector.dead_letters import Among, DeadLetters
 from collector.elastic.client import ElasticClient
 from collector.elastic.dead import ElasticDeadLetters
 from collector.elastic.durations import edge_ns
@@ -25,7 +26,7 @@ from collector.journal.memory import MemoryJournal
 from collector.lake.dead import LakeDeadLetters
 from collector.lake.sink import LakeSink
 from collector.lake.store import LakeStore
-from collector.ports import BY, Among, DeadLetters, Event, Hits, Page, Store, Where
+from collector.ports import BY, Event, Hits, Page, Store, Where
 from collector.settings import LakeSettings
 from shippers.batch import DATASETS
 from shippers.clock import FakeClock

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from collector.ports import Among, DeadLetters, Record, TopicPartition, topic_of
+from collector.dead_letters import Among, DeadLetters
+from collector.ports import Record, TopicPartition, topic_of
 from collector.scripted import ScriptedSink
 from compose import wiring
 from compose.cli import app

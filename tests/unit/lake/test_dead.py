@@ -10,13 +10,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from collector.dead_letters import id_of
+from collector.dead_letters import Among, DeadLetter, id_of
 from collector.lake import rows, schema
 from collector.lake.dead import LakeDeadLetters, dead_letters_in
 from collector.lake.files import DataFile, write_file
 from collector.lake.table import LakeTable
 from collector.lake.upkeep import Upkeep
-from collector.ports import Among, DeadLetter
 from shippers.clock import FakeClock
 from tests.unit.lake.events import NOON, PAY, batch, record, sink_at
 
