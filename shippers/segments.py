@@ -162,22 +162,31 @@ class Segments:
         self._in_hand[batch.header.stream, batch.header.first] = number
         return batch
 
-    def settle(self, batches: Iterable[Batch]) -> None:
-        """These are durable elsewhere; what held only such ones is removed. Batches that never were here do no harm."""
+    def settle(self, batches: Iterable[Batch]) -> list[Batch]:
+        """These are durable elsewhere; what held only such ones is removed. Returns which of them had been here."""
+        held = []
         for batch in batches:
-            self._in_hand.pop((batch.header.stream, batch.header.first), None)
+            if self._in_hand.pop((batch.header.stream, batch.header.first), None) is not None:
+                held.append(batch)
             self._expect(batch)
+        self._prune()
+        return held
+
+    def _prune(self) -> None:
         needed = [*self._in_hand.values(), *(number for number, _ in self._ahead)]
-        if self._unread() or not self._segments:
+        if self._unread():
             needed.append(self._cursor)
         lowest = min(needed, default=self._next_number)
-        while self._segments and self._segments[0].number < lowest:
-            last = len(self._segments) == 1
-            if last and self._active is not None:
-                self._truncate(self._segments[0], 0)
-                self._offset = 0
-                return
-            (self._folder / _name(self._segments.popleft().number)).unlink(missing_ok=True)
+        try:
+            while self._segments and self._segments[0].number < lowest:
+                if len(self._segments) == 1 and self._active is not None:
+                    os.ftruncate(self._active, 0)
+                    self._segments[0].size = self._offset = 0
+                    return
+                (self._folder / _name(self._segments[0].number)).unlink(missing_ok=True)
+                self._segments.popleft()
+        except OSError as error:  # tried again with what is settled next; found again at worst, and stored once
+            log.error("lastbeat: the spool can't remove what was sent: %s", error)
 
     def evict(self) -> int:
         """Replace the oldest segment that nobody has read by void batches; how many events that gave up, 0 if none."""
@@ -196,6 +205,10 @@ class Segments:
         batches = [batch for segment in chosen for batch in self._scan(segment, 0)]
         self._replace(chosen, merge_voids(batches, FULL))
         return sum(batch.header.count for batch in batches if batch.header.void is None)
+
+    def expected(self, stream: str) -> int:
+        """The number after the last that was read of a stream, or given as expected."""
+        return self._expected.get(stream, 1)
 
     def close(self) -> None:
         """Let go of the open file; what is not settled stays on disk."""
@@ -302,11 +315,6 @@ class Segments:
             self._segments.remove(segment)
         sync_folder(self._folder)
         kept.size, kept.is_void = len(data), True
-
-    def _truncate(self, segment: _Segment, size: int) -> None:
-        if self._active is not None and segment.size > size:
-            os.ftruncate(self._active, size)
-            segment.size = size
 
 
 def _name(number: int) -> str:
