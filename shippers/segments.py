@@ -136,7 +136,7 @@ class Segments:
             if not (gone := self.evict()):
                 raise OSError(errno.ENOSPC, f"the spool's limit of {self._max_bytes} bytes is reached")
             evicted += gone
-        caught_up = not self.has_more
+        caught_up = not self.has_more and 4 * size <= self._max_bytes  # what is in hand can't make room for others
         before = {segment.number: segment.size for segment in self._segments}
         try:
             places = [self._write(data) for data in frames]

@@ -178,8 +178,8 @@ def _folder(value: Any) -> str:
 
 
 def _spool_bytes(value: Any) -> int:
-    if (count := _count(value)) < 1024 * 1024:
-        raise ValueError("must be at least 1048576, one batch's worth")
+    if (count := _count(value)) < 16 * 1024 * 1024:
+        raise ValueError("must be at least 16777216, a few requests' worth")
     return count
 
 
