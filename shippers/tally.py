@@ -1,8 +1,8 @@
 """One boot's counters in memory that outlives a SIGKILL, so that what had no number yet can be counted afterwards.
 
 Each log call writes one number into shared memory (/dev/shm: never a disk, so it can neither block nor fail); the
-sender's thread copies it into the spool's folder, which outlives the machine's restart and the container. Where there is
-no /dev/shm only the copy is kept, as of the sender's last step.
+sender's thread copies it into the spool's folder, which outlives the machine's restart and the container. Where there
+is no /dev/shm only the copy is kept, as of the sender's last step.
 """
 
 from __future__ import annotations
