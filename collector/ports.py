@@ -251,7 +251,11 @@ class Where:
 
     Times are the event's own, `start` included, `end` not. `errors` keeps level ERROR and worse, or outcome failure.
     `text` matches, without regard to case, events whose message or error message has every word of it. `ids` are
-    matched exactly against trace, span and transaction id and every label's value.
+    matched exactly against trace, span and transaction id and every label's value. '' among values stands for
+    what is absent.
+
+    A store may not find words in messages of over 8,191 characters, and may refuse words of over 450 (Unavailable says
+    so); nor ids in labels of over 4,096, nor in what a heartbeat says of itself.
     """
 
     start: float
@@ -270,7 +274,12 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One stored event, as boards show it. The names are ECS's without their dots; absent text is ''."""
+    """One stored event, as boards show it. The names are ECS's without their dots; absent text is ''.
+
+    `region`, `service` and `instance` are the header's in the lake, and in Elasticsearch the line's own, which is kept
+    as it came: from a sender who contradicts himself they differ. A heartbeat's words (`state`, `reason`) are its
+    labels, its figures its measures.
+    """
 
     at: float
     stream: str
@@ -381,7 +390,9 @@ class Field:
 
 
 class Store(Protocol):
-    """Answers the boards' and the rules' few questions. Each event counts once, as soon as the journal holds it.
+    """Answers the boards' and the rules' few questions. Each event counts once, as soon as the journal holds it, or,
+    in Elasticsearch, as soon as it is stored and the index refreshed. All stores give the same answers on the same
+    events, in the same order, but for the cursors of pages and for what is said here.
 
     Called from any thread, many at once. Every method raises Unavailable, with words for a person, when the store
     can't be reached; an empty answer always means that there is nothing.
@@ -396,15 +407,17 @@ class Store(Protocol):
         ...
 
     def peaks(self, where: Where, step_s: float, by: str = "service", limit: int = 1) -> list[Peak]:
-        """The busiest steps, the highest first."""
+        """The busiest steps, the highest first, the earlier first among equals; `top` is the first by name then."""
         ...
 
     def top(self, where: Where, field: str, limit: int = 10) -> list[tuple[str, int]]:
-        """The most frequent values of one of BY, or of `labels.<name>`, with their counts; most first, '' left out."""
+        """The most frequent values of one of BY, or of `labels.<name>`, with their counts; most first, then by name,
+        '' left out. Of a label with over 10,000 values a day, counts may be a little low; heartbeats' own labels, and
+        those that came as objects, may not be counted."""
         ...
 
     def search(self, where: Where, page: Page = Page()) -> Hits:
-        """Events, newest first."""
+        """Events, newest first; among equals in time the greater stream first, then the greater number."""
         ...
 
     def tail(self, where: Where, after: str | None = None, limit: int = 500) -> Tail:
@@ -413,11 +426,13 @@ class Store(Protocol):
         ...
 
     def correlate(self, id: str, start: float, end: float) -> tuple[Event, ...]:
-        """Events, oldest first, at most 10,000, whose trace, span or transaction id, or any label, is exactly `id`."""
+        """Events, oldest first, at most 10,000, whose trace, span or transaction id, or any label, is exactly `id`;
+        of equal times `search` has them the other way round."""
         ...
 
     def fields(self, where: Where) -> list[Field]:
-        """The labels and measures in use, most used first, at most 200."""
+        """The labels and measures in use, most used first, then by name, at most 200, with any example. A store may
+        look for names in the newest and oldest 2,000 events alone."""
         ...
 
 

@@ -1,7 +1,9 @@
-"""The real servers for every test that needs one: started at most once a run, as `lastbeat stack up` starts them.
+"""The real servers for every test that needs one: started at most once a run, as `lastbeat stack up` starts them, but
+on any free ports, so that two runs on one machine don't meet.
 
 LASTBEAT_TEST_ELASTICSEARCH names one that runs already, which saves the start while one works on a test. Each test
-has a prefix of its own. Where no server can run, tests are skipped with the reason; under CI=true they fail.
+has a prefix of its own. Where no server can run (no JDK, nothing to be fetched), tests are skipped with the reason;
+under CI=true they fail. A server that was started and failed is a failure everywhere.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ import pytest
 
 from collector.elastic.removal import remove_all as remove
 from collector.settings import ElasticSettings
-from compose.stack import Stack
+from compose.stack import ANY_PORTS, Stack
 from shippers.clock import SystemClock
-from shippers.errors import LastbeatError
+from shippers.errors import Misconfigured, Unavailable
 
 
 @cache
@@ -28,7 +30,7 @@ def shared_stack() -> Stack:
     """An empty stack, deleted when the run ends; nothing of it runs before it is asked for."""
     data = Path(tempfile.mkdtemp(prefix="lastbeat-stack-"))
     data.chmod(0o755)  # the servers run as another user when we are root
-    stack = Stack(data, SystemClock())
+    stack = Stack(data, SystemClock(), ports=ANY_PORTS)
 
     def end() -> None:
         stack.reset()
@@ -44,14 +46,28 @@ def elasticsearch_url() -> str:
     running = os.environ.get("LASTBEAT_TEST_ELASTICSEARCH")
     if running:
         return running
+    return started("elasticsearch").elasticsearch
+
+
+def started(name: str) -> Stack:
+    """The stack with this server up, or the test is skipped, saying why."""
     stack = shared_stack()
     try:
-        stack.up("elasticsearch")
-    except LastbeatError as error:
+        stack.up(name)
+    except (Misconfigured, Unavailable) as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"the real Elasticsearch can't run here: {error}")
-    return stack.elasticsearch
+        pytest.skip(f"the real {name} can't run here: {error}")
+    return stack
+
+
+def kafka_bootstrap() -> str:
+    """Where Kafka is. LASTBEAT_TEST_KAFKA names one that runs already. Raises LastbeatError if none can run here."""
+    running = os.environ.get("LASTBEAT_TEST_KAFKA")
+    if running:
+        return running
+    shared_stack().up("kafka")
+    return shared_stack().kafka
 
 
 def elastic_settings(**changes: object) -> ElasticSettings:

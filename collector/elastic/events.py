@@ -16,12 +16,16 @@ SORT = [
 ]
 """Newest first, and the same each time."""
 
+BEAT_WORDS = ("state", "reason")
+"""What of a heartbeat is text."""
+
 OLDEST_FIRST = [{name: {**how, "order": "asc"} for name, how in one.items()} for one in SORT]
 
 
 def event_of(hit: Mapping[str, Any]) -> Event:
     """One hit as the boards show it."""
     line = _Line(hit["_source"])
+    labels, measures = _own(line)
     stream, _, number = str(hit["_id"]).rpartition(":")
     return Event(
         at=_seconds(line.text("@timestamp")),
@@ -48,9 +52,25 @@ def event_of(hit: Mapping[str, Any]) -> Event:
         error_type=line.text("error", "type"),
         error_message=line.text("error", "message"),
         error_stack=line.text("error", "stack_trace"),
-        labels={name: _text(value) for name, value in line.mapping("labels").items()},
-        measures={name: float(value) for name, value in line.mapping("measures").items() if _is_number(value)},
+        labels={name: _text(value) for name, value in labels.items() if value is not None},
+        measures={name: float(value) for name, value in measures.items() if _is_number(value)},
     )
+
+
+def _own(line: _Line) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The labels and measures of an event. A heartbeat's words and figures are its own: `state`, `uptime_s`,
+    `business.acked` …"""
+    beat = line.mapping("heartbeat")
+    if line.text("event", "dataset") != "heartbeat":
+        return line.mapping("labels"), line.mapping("measures")
+    figures = {name: value for name, value in beat.items() if name not in BEAT_WORDS}
+    for dataset, counts in line.mapping("heartbeat", "datasets").items():
+        if isinstance(counts, Mapping):
+            dropped = counts.get("dropped")
+            figures |= {f"{dataset}.{name}": counts.get(name) for name in ("last", "acked")}
+            if isinstance(dropped, Mapping) and dropped:
+                figures[f"{dataset}.dropped"] = sum(filter(_is_number, dropped.values()))
+    return {name: beat.get(name) for name in BEAT_WORDS}, figures
 
 
 class _Line:
@@ -80,7 +100,7 @@ class _Line:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_number(value: Any) -> bool:

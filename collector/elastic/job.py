@@ -11,7 +11,7 @@ from collector.ledger import Interval
 from collector.ports import DeadLetter, Outcome, Record
 from shippers.batch import Header
 
-from .bulk import lines_of, splice, splice_some
+from .bulk import prove, splice, splice_some
 
 
 @dataclass(slots=True)
@@ -24,7 +24,6 @@ class Job:
 
     record: Record
     header: Header | None
-    lines: Sequence[bytes] = ()
     index: str = ""
     pending: Sequence[int] = ()
     stored: int = 0
@@ -32,6 +31,14 @@ class Job:
     dead: int = 0
     letters: list[DeadLetter] = field(default_factory=list)
     unproven: bool = False
+    _lines: Sequence[bytes] = ()
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """Its lines, taken apart only once somebody has to look at one."""
+        if not self._lines:
+            self._lines = self.record.body.split(b"\n")[:-1]
+        return self._lines
 
     @property
     def settled(self) -> bool:
@@ -45,14 +52,14 @@ class Job:
 
     def park(self) -> None:
         """Let go of the body until the record comes again."""
-        self.lines, self.record = (), dataclasses.replace(self.record, body=b"")
+        self._lines, self.record = (), dataclasses.replace(self.record, body=b"")
 
     def resume(self, record: Record) -> None:
         """Go on with what is pending: its record came again."""
         self.record = record
         if self.pending:
             assert self.header is not None
-            self.lines = lines_of(self.header, record.body)
+            prove(self.header, record.body)
 
     def outcome(self) -> Outcome:
         """What the caller is told."""
@@ -60,12 +67,13 @@ class Job:
             return Outcome(self.record, retry=True)
         return Outcome(self.record, self.stored, self.duplicate, self.dead)
 
-    def body(self, positions: Sequence[int]) -> bytes:
-        """The bulk body for these of its lines."""
-        assert self.header is not None
-        if len(positions) == len(self.lines):
-            return splice(self.header.stream, self.header.first, self.lines)
-        return splice_some(self.header.stream, self.header.first, self.lines, positions)
+    def body(self, positions: Sequence[int]) -> tuple[bytes, ...]:
+        """The bulk body for these of its lines, in parts."""
+        header = self.header
+        assert header is not None
+        if len(positions) == header.count:
+            return splice(header.stream, header.first, header.count, self.record.body)
+        return (splice_some(header.stream, header.first, self.lines, positions),)
 
     def bury(self, position: int, reason: str) -> None:
         """Make a dead letter of one line."""
@@ -128,7 +136,7 @@ class Request:
 
     def body(self) -> bytes:
         """Its bytes."""
-        return b"".join(job.body(positions) for job, positions in self.parts)
+        return b"".join([part for job, positions in self.parts for part in job.body(positions)])
 
     def halves(self) -> tuple[Request, Request]:
         """The same as two requests: how the one item that spoils a whole request is found."""

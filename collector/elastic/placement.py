@@ -31,16 +31,21 @@ class Placement:
         self._first_kept_day = self._last_sound_day = ""
         self._skewed: dict[tuple[str, str], list[str]] = {}
         self._strays: dict[tuple[str, str], bool] = {}
+        self._plain: dict[tuple[str, str, str], str] = {}  # of sound days whose region has no skewed index
 
     def of(self, header: Header) -> str | None:
         """The index to write this batch to; None if its day was deleted. Raises Unavailable, or ElasticError."""
         now = self._clock.time()
         if now // _DAY_S != self._day_number:
             self._begin_day(now)
+        plain = self._plain.get((header.dataset, header.region, header.day))
+        if plain is not None:
+            return plain
         index = names.index_of(self._settings.prefix, header)
         if header.day > self._last_sound_day:
             return self._skewed_place(header)
         if index in self._there and not self._generations(header):
+            self._plain[header.dataset, header.region, header.day] = index
             return index
         stray = self._stray(header)
         if stray is not None:
@@ -57,6 +62,7 @@ class Placement:
         """The index turned out not to be there."""
         self._there.discard(index)
         self._skewed.clear()
+        self._plain.clear()
 
     def _begin_day(self, now: float) -> None:
         """Where a day belongs can only change at midnight, so what was known of strays holds until then."""
@@ -64,6 +70,7 @@ class Placement:
         self._first_kept_day, self._last_sound_day = names.sound_days(now, self._settings.hot_days)
         self._skewed.clear()
         self._strays.clear()
+        self._plain.clear()
 
     def _skewed_place(self, header: Header) -> str:
         index = names.skewed_index(self._settings.prefix, header, self._clock.time())
@@ -75,6 +82,7 @@ class Placement:
             self._make(index, header)
         if index not in self._generations(header):
             self._skewed[header.dataset, header.region].append(index)
+            self._plain.clear()
         self._strays[index, header.stream] = True
         return index
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collector.ports import BY, Where
+from shippers.errors import Unavailable
 
 from . import names
 
@@ -32,6 +33,9 @@ _ID_FIELDS = ("trace.id", "span.id", "transaction.id", "labels")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = 9_214_646_400 * 1_000_000
 _SPECIAL = re.compile(r"([*?\\])")
+_OPERATOR = re.compile(r"""[.?+*|{}\[\]()"\\^$]""")
+_SAID = ("message", "error.message")
+_LONG_WORD, _LONGEST_WORD, _STATES = 64, 450, 1_000_000  # Elasticsearch takes patterns of 1,000 characters
 
 
 def query_of(where: Where, *, timed: bool = True) -> Query:
@@ -49,7 +53,7 @@ def query_of(where: Where, *, timed: bool = True) -> Query:
         ("event.action", where.actions),
     ):
         if values:
-            filters.append({"terms": {field: list(values)}})
+            filters.append(_one_of(field, values))
     if where.errors:
         filters.append(
             either([{"terms": {"log.level": ["ERROR", "CRITICAL"]}}, {"term": {"event.outcome": "failure"}}])
@@ -60,15 +64,31 @@ def query_of(where: Where, *, timed: bool = True) -> Query:
     return {"bool": {"filter": filters}}
 
 
+def _one_of(field: str, values: Sequence[str]) -> Query:
+    """One of these; '' stands for what is absent."""
+    found: Query = {"terms": {field: list(values)}}
+    return either([found, {"bool": {"must_not": {"exists": {"field": field}}}}]) if "" in values else found
+
+
 def between(start: float, end: float) -> Query:
     """Times from `start` up to but not including `end`."""
     return {"range": {"@timestamp": {"gte": _iso(start), "lt": _iso(end)}}}
 
 
 def containing(word: str) -> Query:
-    """The word in the message or the error's: in lower case, as both are kept."""
+    """The word in the message or the error's: in lower case, as both are kept. A long one (Chinese has no spaces) may
+    need more states than a wildcard is given. Raises Unavailable if it is too long."""
+    if len(word) > _LONG_WORD:
+        if len(word) > _LONGEST_WORD:
+            raise Unavailable(f"a word of {len(word)} characters can't be looked for: give {_LONGEST_WORD} of them")
+        value = {
+            "value": ".*" + _OPERATOR.sub(r"\\\g<0>", word) + ".*",
+            "flags": "NONE",
+            "max_determinized_states": _STATES,
+        }
+        return either([{"regexp": {field: value}} for field in _SAID])
     pattern = "*" + _SPECIAL.sub(r"\\\1", word) + "*"
-    return either([{"wildcard": {field: {"value": pattern}}} for field in ("message", "error.message")])
+    return either([{"wildcard": {field: {"value": pattern}}} for field in _SAID])
 
 
 def found_by(ids: Iterable[str]) -> Query:

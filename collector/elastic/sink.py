@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from collector.headers import HeaderReader
 from collector.ledger import IntervalSet
 from collector.ports import Outcome, Record, State, TopicPartition
 from collector.settings import ElasticSettings
-from shippers.batch import Header
 from shippers.clock import Clock
 from shippers.errors import BadBatch, LastbeatError
 
@@ -56,6 +56,7 @@ class ElasticSink:
         self._placement = Placement(self._client, settings, DeletedDays(state), clock)
         self._dead = ElasticDeadLetters(self._client, settings)
         self._rounds = Rounds(self._client, settings, clock)
+        self._headers = HeaderReader()
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
         self._blocked: dict[str, float] = {}
         self._stuck: set[str] = set()
@@ -98,30 +99,30 @@ class ElasticSink:
             self._guarded = True
 
     def _job(self, record: Record) -> Job:
-        known = self._unsettled.get((record.tp, record.offset))
+        known = self._unsettled.get((record.tp, record.offset)) if self._unsettled else None
         if known is not None and known.record.header == record.header:
             known.resume(record)
             return known
         try:
-            job = Job(record, Header.decode(record.header))
+            header = self._headers.decode(record.header)
         except BadBatch as error:
             job = Job(record, None)
             job.bury_broken(f"{error.code}: {error}")
             return job
-        assert job.header is not None
+        job = Job(record, header)
         if record.refused:
             job.bury_refused()
             return job
-        if job.header.void is not None:
+        if header.void is not None:
             job.unproven = True
             return job
         try:
-            job.lines = bulk.lines_of(job.header, record.body)
+            timed = bulk.prove(header, record.body)
         except BadBatch as error:
             job.bury_broken(f"{error.code}: {error}")
             return job
-        job.pending = range(job.header.count)
-        if not bulk.all_timed(job.header, record.body):
+        job.pending = range(header.count)
+        if not timed:
             untimed = bulk.untimed(job.lines)
             for position in untimed:
                 job.bury(position, bulk.NO_TIME)
@@ -131,9 +132,12 @@ class ElasticSink:
     def _remember(self, jobs: Sequence[Job]) -> None:
         """What a job has settled in part, in little memory, until its record comes again."""
         for job in jobs:
+            settled = job.settled
+            if settled and not self._unsettled:
+                continue
             place = job.record.tp, job.record.offset
             self._unsettled.pop(place, None)
-            if not job.settled and job.begun:
+            if not settled and job.begun:
                 job.park()
                 self._unsettled[place] = job
         while len(self._unsettled) > _REMEMBERED:  # those of partitions that left us; if not: counted as duplicates
@@ -158,7 +162,8 @@ class ElasticSink:
                 error = raised
             self._say(error)
             waiting = {job.index for job in jobs if not job.settled and job.index not in self._blocked}
-            self._stuck -= {job.index for job in jobs if job.settled}
+            if self._stuck:
+                self._stuck -= {job.index for job in jobs if job.settled}
             if not waiting or isinstance(error, Denied):
                 return error
             if error is None and waiting <= self._stuck:
@@ -190,7 +195,7 @@ class ElasticSink:
 
     def _age(self, job: Job) -> None:
         reason = "aged: its day is deleted"
-        if len(job.pending) == len(job.lines):
+        if job.header is not None and len(job.pending) == job.header.count:
             job.bury_late(reason)
             return
         for position in job.pending:
@@ -217,9 +222,11 @@ class ElasticSink:
         return report.error
 
     def _bury(self, jobs: Sequence[Job]) -> None:
+        if not any(job.letters for job in jobs):
+            return
         letters = [letter for job in jobs for letter in job.letters]
         replayed = {id(letter) for job in jobs if job.header and job.header.replay for letter in job.letters}
-        fresh = iter(self._dead.keep(letters, lambda letter: id(letter) in replayed) if letters else ())
+        fresh = iter(self._dead.keep(letters, lambda letter: id(letter) in replayed))
         for job in jobs:
             if job.letters:
                 job.buried(list(islice(fresh, len(job.letters))))

@@ -32,6 +32,7 @@ Counts = dict[str, dict[int, T]]
 """For each value: what there is at each step, by the step's number since the epoch."""
 
 _SAMPLE = 2_000
+_OWN = ["labels", "measures", "heartbeat", "event.dataset"]
 _MOST_BUCKETS = 50_000
 
 
@@ -126,12 +127,12 @@ class ElasticStore:
         examples: dict[str, str] = {}
         ids: set[str] = set()
         for sort in (SORT, OLDEST_FIRST):
-            for hit in self._searching.hits(where, query_of(where), sort, _SAMPLE, source=["labels", "measures"]):
+            for hit in self._searching.hits(where, query_of(where), sort, _SAMPLE, source=_OWN):
                 if hit["_id"] not in ids:
                     ids.add(hit["_id"])
                     self._note(event_of(hit), seen, examples)
         most = [name for name, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))][: 2 * MAX_FIELDS]
-        counted = self._uses(where, most) if len(ids) >= _SAMPLE else seen
+        counted = self._uses(where, most) | seen if len(ids) >= _SAMPLE else seen  # the larger of both
         ranked = sorted(most, key=lambda name: (-counted[name], name))[:MAX_FIELDS]
         return [Field(name, "text" if name.startswith("labels.") else "number", examples[name]) for name in ranked]
 
@@ -145,7 +146,7 @@ class ElasticStore:
                 seen[f"{kind}.{name}"] += 1
                 examples.setdefault(f"{kind}.{name}", str(value))
 
-    def _uses(self, where: Where, names: list[str]) -> Mapping[str, int]:
+    def _uses(self, where: Where, names: list[str]) -> Counter[str]:
         filters = {str(index): {"exists": {"field": name}} for index, name in enumerate(names)}
         answer = self._searching.aggregate(where, query_of(where), {"used": {"filters": {"filters": filters}}})
         buckets = answer.get("used", {}).get("buckets", {})

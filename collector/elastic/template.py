@@ -16,6 +16,8 @@ from . import names
 VERSION = 1
 MEASURES = 200
 MAX_VALUE_CHARS = 1_024
+MAX_LABEL_CHARS = 4_096
+"""As many as a shipper lets through."""
 MAX_MESSAGE_CHARS = 8_191
 """Longer messages are kept, but not found by their words: a term of Lucene has at most 32,766 bytes."""
 
@@ -43,7 +45,7 @@ _EVENT: dict[str, Any] = {
     "span": {"id": _TEXT},
     "transaction": {"id": _TEXT},
     "error": {"type": _TEXT, "message": _WORDS},
-    "labels": {"type": "flattened", "ignore_above": MAX_VALUE_CHARS},
+    "labels": {"type": "flattened", "ignore_above": MAX_LABEL_CHARS},
     "measures": {"type": "object", "dynamic": True, "subobjects": False},
 }
 _BEAT: dict[str, Any] = {

@@ -100,18 +100,13 @@ _JSON = {
 }
 _SENDER = {"service": "STRUCT(name VARCHAR, version VARCHAR, environment VARCHAR, node STRUCT(name VARCHAR))"}
 _MAPS = {"labels": "MAP(VARCHAR, VARCHAR)", "measures": "MAP(VARCHAR, DOUBLE)"}
+_FIGURES = (
+    "interval_s", "grace_s", "uptime_s", "queue_events", "queue_bytes", "spool_bytes", "cpu_percent", "memory_bytes",
+    "io_read_bytes", "io_write_bytes", "threads", "open_files",
+)  # fmt: skip
 _BEAT = {
-    "heartbeat": "STRUCT(state VARCHAR, reason VARCHAR, interval_s DOUBLE, grace_s DOUBLE, uptime_s DOUBLE, "
+    "heartbeat": f"STRUCT(state VARCHAR, reason VARCHAR, {', '.join(f'{name} DOUBLE' for name in _FIGURES)}, "
     "datasets MAP(VARCHAR, STRUCT(last DOUBLE, acked DOUBLE, dropped MAP(VARCHAR, DOUBLE))))",
-    "queue_events": "DOUBLE",
-    "queue_bytes": "DOUBLE",
-    "spool_bytes": "DOUBLE",
-    "cpu_percent": "DOUBLE",
-    "memory_bytes": "DOUBLE",
-    "io_read_bytes": "DOUBLE",
-    "io_write_bytes": "DOUBLE",
-    "threads": "DOUBLE",
-    "open_files": "DOUBLE",
 }
 
 _LONGEST_LINE = MAX_LINE_BYTES + 1_024
@@ -145,9 +140,7 @@ def select_lines(path: str, dataset: str, *, foreign: bool = False) -> str:
 
 def _beat_maps() -> str:
     """A heartbeat's own fields as labels and measures: `state`, `uptime_s`, `business.acked` …"""
-    inside = ("interval_s", "grace_s", "uptime_s")
-    figures = [f"{{k: '{name}', v: heartbeat.{name}}}" for name in inside]
-    figures += [f"{{k: '{name}', v: {name}}}" for name in _BEAT if name != "heartbeat"]
+    figures = [f"{{k: '{name}', v: heartbeat.{name}}}" for name in _FIGURES]
     a_dataset = (
         "[{k: d.key || '.last', v: d.value.last}, {k: d.key || '.acked', v: d.value.acked}, "
         "{k: d.key || '.dropped', v: list_sum(map_values(d.value.dropped))}]"

@@ -6,9 +6,10 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
-from .server import Process, Runner, ServerFailed, end_of, free_ports
+from .server import Process, Runner, ServerFailed, end_of
 
 HEAP = "1g"
 PREFERRED_PORTS = (19200, 19300)
@@ -42,11 +43,9 @@ appender.file.strategy.max = 2
 """
 
 
-def start(
-    home: Path, software: Path, jdk: Path, runner: Runner, ports: tuple[int, int] | None
-) -> tuple[Process, list[int]]:
-    """Start it, on `ports` if they are still free; returns when it serves."""
-    port, transport = found = free_ports(ports or PREFERRED_PORTS)
+def start(home: Path, software: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
+    """Start it on `ports`; returns when it serves."""
+    port, transport = ports
     config, pid_file, log = home / "config", home / "server.pid", home / "console.log"
     for name in ("config", "data", "logs", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
@@ -72,14 +71,14 @@ def start(
     process = Process.of(int(pid_file.read_text()))
     if process is None:
         raise ServerFailed(f"Elasticsearch ended at once:\n{end_of(home / 'logs' / 'server.log')}")
-    return process, found
+    return process
 
 
 def _last(output: str) -> str:
     return "\n".join(output.splitlines()[-15:])
 
 
-def serves(port: int) -> bool:
+def serves(_: Path, port: int) -> bool:
     """Whether the cluster has a master and answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/_cluster/health?timeout=2s", timeout=5) as answer:

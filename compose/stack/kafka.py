@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from collector.journal.kafka_link import connected_admin
 from collector.settings import KafkaSettings
 
-from .server import Process, Runner, ServerFailed, end_of, free_ports
+from .server import Process, Runner, ServerFailed, end_of
 
 HEAP = "384m"
 PREFERRED_PORTS = (19092, 19093)
@@ -58,11 +59,9 @@ appender.file.strategy.max=2
 """
 
 
-def start(
-    home: Path, jars: Path, jdk: Path, runner: Runner, ports: tuple[int, int] | None
-) -> tuple[Process, list[int]]:
-    """Start it; on `ports` if they are still free. Formats its storage the first time. Doesn't wait until it serves."""
-    port, controller = found = free_ports(ports or PREFERRED_PORTS)
+def start(home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
+    """Start it on `ports`. Formats its storage the first time. Doesn't wait until it serves."""
+    port, controller = ports
     data, logs = home / "data", home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     properties, logging = home / "server.properties", home / "log4j2.properties"
@@ -76,7 +75,7 @@ def start(
     process = Process.of(pid)
     if process is None:
         raise ServerFailed(f"Kafka ended at once:\n{end_of(home / 'console.log')}")
-    return process, found
+    return process
 
 
 def _format(tool: list[str], properties: Path, runner: Runner) -> None:
@@ -87,14 +86,17 @@ def _format(tool: list[str], properties: Path, runner: Runner) -> None:
         raise ServerFailed(f"Kafka's storage could not be formatted:\n{error.output}") from None
 
 
-def serves(port: int) -> bool:
-    """Whether it takes part in its own cluster, so that topics can be made and batches appended."""
+def serves(home: Path, port: int) -> bool:
+    """Whether it takes part in its own cluster, so that topics can be made and batches appended. Who answers on its
+    port with another cluster's id is another."""
     from kafka.errors import KafkaError
 
     try:
         admin = connected_admin(KafkaSettings(bootstrap=f"127.0.0.1:{port}"), timeout_ms=2000)
         try:
-            return any(not broker["is_fenced"] for broker in admin.describe_cluster()["brokers"])
+            cluster = admin.describe_cluster()
+            ours = f"cluster.id={cluster['cluster_id']}" in (home / "data" / "meta.properties").read_text().split()
+            return ours and any(not broker["is_fenced"] for broker in cluster["brokers"])
         finally:
             admin.close()
     except (KafkaError, OSError, ValueError):

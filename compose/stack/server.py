@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
 _STOP_WITHIN_S = 30.0
+_FREE = range(20_000, 30_000)
+_CHANCE = random.SystemRandom()  # two runs of tests may have the same seed
 
 
 class ServerFailed(LastbeatError):
@@ -171,22 +174,31 @@ def _boot() -> str:
 
 
 def free_ports(wanted: Sequence[int]) -> list[int]:
-    """The wanted ports of loopback, each replaced by a free one where it is taken; all different."""
-    probes, ports = [], []
+    """The wanted ports of loopback, each replaced by a free one where it is 0 or taken; all different.
+
+    Those are chosen by chance, so that two who choose at once hardly choose the same, and from below those that the
+    system gives to clients: a client that calls a server which is down would else now and then call itself.
+    """
+    probes: list[socket.socket] = []
     try:
         for port in wanted:
-            probe = socket.socket()
-            probes.append(probe)
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
+            choices = ([port] if port else []) + _CHANCE.sample(_FREE, 100)
+            probes.append(next(probe for choice in (*choices, 0) if (probe := _bound(choice))))
+        return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:
             probe.close()
-    return ports
+
+
+def _bound(port: int) -> socket.socket | None:
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        probe.close()
+        return None
+    return probe
 
 
 def end_of(log: Path, lines: int = 15) -> str:

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,15 @@ from shippers.errors import Unavailable
 from . import elastic, kafka
 from .fetch import fetch_elasticsearch, fetch_kafka, software_folder
 from .java import find_jdk
-from .server import Process, Runner, ServerFailed, end_of
+from .server import Process, Runner, ServerFailed, end_of, free_ports
 
 SERVERS = ("kafka", "elasticsearch")
 _READY_WITHIN_S = 180.0
+_STARTS = 4
+
+Ports = Mapping[str, tuple[int, int]]
+PREFERRED_PORTS: Ports = {"kafka": kafka.PREFERRED_PORTS, "elasticsearch": elastic.PREFERRED_PORTS}
+ANY_PORTS: Ports = dict.fromkeys(SERVERS, (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,15 @@ class Status:
 
 
 class Stack:
-    """The local Kafka and Elasticsearch of one data folder."""
+    """The local Kafka and Elasticsearch of one data folder.
 
-    def __init__(self, data: Path, clock: Clock, console: Console | None = None) -> None:
-        self._clock = clock
+    `ports` are where each is first looked for a place; where one is taken, and for ANY_PORTS, a free one is found.
+    """
+
+    def __init__(
+        self, data: Path, clock: Clock, console: Console | None = None, *, ports: Ports = PREFERRED_PORTS
+    ) -> None:
+        self._clock, self._wanted = clock, ports
         self._console = console or Console(quiet=True)
         self._runner = Runner.choose()
         self.home = _reachable(data.absolute() / "stack", self._runner)
@@ -74,9 +84,7 @@ class Stack:
         """
         with self._locked():
             for name in names or SERVERS:
-                if self.process(name) is None:
-                    self._start(name)
-                self._wait_until_it_serves(name)
+                self._up(name)
 
     def down(self, *names: str) -> None:
         """End them (both, unless named), keeping their data. Ends nothing that wasn't started here."""
@@ -102,36 +110,48 @@ class Stack:
                 port = self._ports(name)[0]
             except Unavailable:
                 port = 0
-            serving = process is not None and _SERVES[name](port)
+            serving = process is not None and self._serves(name)
             address = f"{_SCHEMES[name]}127.0.0.1:{port}" if port else ""
             size = _size(self.home / name)
             found.append(Status(name, process is not None, serving, address, process.pid if process else None, size))
         return found
 
+    def _up(self, name: str) -> None:
+        """Start it if it isn't up, and wait. A port that was free when we looked, and is another's once the server
+        wants it, is no reason to give up: it is started again elsewhere."""
+        for left in reversed(range(_STARTS)):
+            try:
+                if self.process(name) is None:
+                    self._start(name)
+                self._wait_until_it_serves(name)
+                return
+            except ServerFailed:
+                ports = self._ports(name)
+                if not left or self.process(name) is not None or free_ports(ports) == ports:
+                    raise
+                self._console.print(f"{name}: another process took one of its ports {ports}; starting it on others")
+
     def _start(self, name: str) -> None:
         home, software = self.home / name, software_folder()
         home.mkdir(parents=True, exist_ok=True)
         jdk = find_jdk(software, self._runner)
+        fetch, start = _SOFTWARE[name]
+        files = fetch(software, self._console)
         try:
-            first, second = self._ports(name)
-            kept: tuple[int, int] | None = (first, second)
+            ports = free_ports(self._ports(name))
         except Unavailable:
-            kept = None
-        if name == "kafka":
-            files = fetch_kafka(software, self._console)
-            with self._console.status("starting Kafka …"):
-                process, ports = kafka.start(home, files, jdk, self._runner, kept)
-        else:
-            files = fetch_elasticsearch(software, self._console)
-            with self._console.status("starting Elasticsearch …"):
-                process, ports = elastic.start(home, files, jdk, self._runner, kept)
-        process.save(home / "process.json")
+            ports = free_ports(self._wanted[name])
         (home / "ports.json").write_text(json.dumps(ports))
+        with self._console.status(f"starting {name.capitalize()} …"):
+            start(home, files, jdk, self._runner, ports).save(home / "process.json")
+
+    def _serves(self, name: str) -> bool:
+        return _SERVES[name](self.home / name, self._ports(name)[0])
 
     def _wait_until_it_serves(self, name: str) -> None:
         deadline, waited = self._clock.monotonic() + _READY_WITHIN_S, threading.Event()
         log = self.home / name / "logs" / "server.log"
-        while not _SERVES[name](self._ports(name)[0]):
+        while not self._serves(name):
             if self.process(name) is None:
                 raise ServerFailed(f"{name} ended while it started; the end of {log}:\n{end_of(log)}")
             if self._clock.monotonic() > deadline:
@@ -153,6 +173,10 @@ class Stack:
 
 
 _SCHEMES = {"kafka": "", "elasticsearch": "http://"}
+_SOFTWARE = {
+    "kafka": (fetch_kafka, kafka.start),
+    "elasticsearch": (fetch_elasticsearch, elastic.start),
+}
 _SERVES = {"kafka": kafka.serves, "elasticsearch": elastic.serves}
 
 

@@ -171,6 +171,8 @@ def test_a_full_last_page_says_that_it_is_the_last(made: tuple[Store, Add]) -> N
         ({"services": ("shop",)}, []),
         ({"levels": ("WARNING", "ERROR")}, [2, 3]),
         ({"versions": ("1.5.0",)}, [3]),
+        ({"versions": ("",)}, [1, 2, 4, 5]),
+        ({"actions": ("", "refund"), "levels": ("WARNING",)}, [2]),
         ({"instances": ("pay-02",)}, [4]),
         ({"actions": ("refund",)}, [5]),
         ({"errors": True}, [3, 5]),

@@ -6,7 +6,6 @@ why; under CI=true they fail.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +16,7 @@ from collector.journal.kafka import KafkaJournal
 from collector.settings import KafkaSettings
 from compose.stack import Stack
 from shippers.clock import SystemClock
-from shippers.errors import LastbeatError
-from tests.servers import shared_stack
+from tests.servers import shared_stack, started
 
 CLOCK = SystemClock()
 
@@ -29,28 +27,16 @@ def stack() -> Stack:
     return shared_stack()
 
 
-def started(stack: Stack, name: str) -> None:
-    """See to it that a server is up, or say why it can't be."""
-    try:
-        stack.up(name)
-    except LastbeatError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"the real {name} can't run here: {error}")
-
-
 @pytest.fixture
-def bootstrap(stack: Stack) -> str:
+def bootstrap() -> str:
     """Where Kafka is; up when the test begins, whatever the one before did to it."""
-    started(stack, "kafka")
-    return stack.kafka
+    return started("kafka").kafka
 
 
 @pytest.fixture
-def elasticsearch(stack: Stack) -> str:
+def elasticsearch() -> str:
     """Where Elasticsearch is; up when the test begins."""
-    started(stack, "elasticsearch")
-    return stack.elasticsearch
+    return started("elasticsearch").elasticsearch
 
 
 @pytest.fixture

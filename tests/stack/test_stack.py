@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,7 +22,8 @@ from rich.console import Console
 
 from collector.journal.kafka import KafkaJournal
 from collector.settings import KafkaSettings
-from compose.stack import Stack, fetch, java
+from compose.stack import ANY_PORTS, Stack, fetch, java, kafka
+from compose.stack import stack as stack_module
 from compose.stack.server import Process, Runner, free_ports
 from shippers.clock import SystemClock
 from shippers.errors import Misconfigured, Unavailable
@@ -185,12 +190,37 @@ def _no_network(cache: Path) -> Path:
 
 
 def test_ports_that_are_taken_are_replaced_by_free_ones() -> None:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         first, second = free_ports([port, 0])
     assert port not in (first, second)
     assert first != second
+    assert max(first, second) < 32_768, "a client of a server that is down must not be given the server's port"
+
+
+def test_a_port_that_is_taken_after_it_was_chosen_moves_the_server_elsewhere(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers on the first port is another Kafka: it must not be taken for ours."""
+    folder = Path(tempfile.mkdtemp(prefix="lastbeat-stack-"))
+    folder.chmod(0o755)
+    stack, start = Stack(folder, CLOCK, ports=ANY_PORTS), kafka.start
+    asked: list[Sequence[int]] = []
+
+    def too_late(home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
+        asked.append(ports)
+        if len(asked) == 1:  # between the look and the start another stack was quicker
+            ports = [int(bootstrap.rpartition(":")[2]), ports[1]]
+            (home / "ports.json").write_text(json.dumps(ports))
+        return start(home, jars, jdk, runner, ports)
+
+    monkeypatch.setitem(stack_module._SOFTWARE, "kafka", (fetch.fetch_kafka, too_late))
+    try:
+        stack.up("kafka")
+        assert len(asked) == 2
+        assert stack.kafka != bootstrap
+        assert kafka.serves(stack.home / "kafka", int(stack.kafka.rpartition(":")[2]))
+        assert not kafka.serves(stack.home / "kafka", int(bootstrap.rpartition(":")[2]))
+    finally:
+        stack.reset()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.elastic.bulk import all_timed, lines_of, splice, splice_some, untimed
+from collector.elastic.bulk import prove, splice, splice_some, untimed
 from collector.elastic.client import Answer, ElasticClient
 from collector.elastic.durations import edge_ns, ranges
 from collector.elastic.outcomes import Fate, Garbled, fate_of, read
@@ -17,7 +17,6 @@ from collector.elastic.pace import MIN_BYTES, Pace
 from collector.elastic.sink import ElasticSink
 from collector.latency import bucket_of
 from collector.settings import ElasticSettings
-from shippers.batch import Batch
 from shippers.clock import FakeClock
 from shippers.errors import BadBatch, Unavailable
 from tests.stack.elastic_events import NOON, PAY, batch, record
@@ -207,25 +206,26 @@ def test_the_pace_shrinks_when_turned_away_or_slow_and_grows_back() -> None:
 
 
 def test_a_spliced_body_is_what_elasticsearch_s_documentation_asks_for() -> None:
-    assert splice("s.business", 9, [b"{a}", b"{b}"]) == (
+    assert b"".join(splice("s.business", 9, 2, b"{a}\n{b}\n")) == (
         b'{"create":{"_id":"s.business:9"}}\n{a}\n{"create":{"_id":"s.business:10"}}\n{b}\n'
     )
     lines = [b"%d %% %%d" % number for number in range(50)]
-    assert splice_some("s.business", 7, lines, range(50)) == splice("s.business", 7, lines)
+    whole = splice("s.business", 7, 50, b"\n".join(lines) + b"\n")
+    assert b"".join(whole) == splice_some("s.business", 7, lines, range(50))
 
 
 def test_a_body_that_breaks_the_contract_is_refused_and_any_other_is_taken_as_it_is() -> None:
     good = batch(1, 3)
-    assert lines_of(good.header, good.body) == good.body.split(b"\n")[:-1]
-    assert all_timed(good.header, good.body)
+    assert prove(good.header, good.body)
     odd = batch(1, 3, bad={2: b'{"message":"x"}', 3: b"no json"})
-    assert untimed(lines_of(odd.header, odd.body)) == [1]
+    assert not prove(odd.header, odd.body)
+    assert untimed(odd.body.split(b"\n")[:-1]) == [1]
     for body in (good.body[:-1], good.body + b"\n", good.body.replace(b"paid", b"PAID"), b"", good.body[3:]):
         with pytest.raises(BadBatch):
-            lines_of(good.header, body)
+            prove(good.header, body)
     blank = batch(1, 3, bad={2: b" "})
     with pytest.raises(BadBatch, match="blank"):
-        lines_of(blank.header, Batch(blank.header, blank.body).body)
+        prove(blank.header, blank.body)
 
 
 @given(st.integers(0, 9 * 10**18), st.integers(0, 9 * 10**18))

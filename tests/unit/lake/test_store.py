@@ -235,8 +235,9 @@ def test_a_strange_cursor_is_refused(site: Site) -> None:
 
 def test_a_heartbeat_s_figures_are_its_measures(site: Site) -> None:
     beat = (
-        b'{"@timestamp":"2025-11-21T12:00:00Z","event":{"dataset":"heartbeat"},"cpu_percent":1.5,"queue_events":3,'
-        b'"heartbeat":{"interval_s":10.0,"state":"up","datasets":{"business":{"last":9,"acked":7,"dropped":{"full":2}}}}}'
+        b'{"@timestamp":"2025-11-21T12:00:00Z","heartbeat":{"interval_s":10.0,"state":"up","datasets":'
+        b'{"business":{"last":9,"acked":7,"dropped":{"full":2}}},"queue_events":3,"cpu_percent":1.5},'
+        b'"event":{"dataset":"heartbeat"}}'
     )
     header = Header("paybootid001.heartbeat", 1, 0, "cn-east", "heartbeat", DAY, "payment", "pay-01", 0)
     site.journal.append([seal(header, [beat])])
