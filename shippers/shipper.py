@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,7 +251,8 @@ class Shipper:
         self._closed = True
         boot, deadline = self._boot, self.clock.monotonic() + timeout_s
         self._flush((1 - _GOODBYE_SHARE) * timeout_s)
-        boot.sender.keep_the_rest(0.05 * timeout_s)
+        if boot.spool is not None:
+            _within(0.3 * timeout_s, lambda: boot.sender.keep_the_rest(0.05 * timeout_s))
         boot.buffer.close("stopped")
         boot.send_worker.stop(0.05 * timeout_s)
         boot.beat_worker.stop(0.05 * timeout_s)
@@ -262,7 +264,8 @@ class Shipper:
                 log.warning("lastbeat: the goodbye could not be sent: %s", error)
             finally:
                 last.close()
-        boot.end()
+        if boot.spool is not None:
+            _within(0.3 * timeout_s, boot.end)
         if not (boot.send_worker.alive or boot.beat_worker.alive):
             for transport in boot.transports:
                 transport.close()
@@ -295,3 +298,14 @@ class Shipper:
             (boot.spool.faults if boot.spool is not None else 0)
             + (boot.estates.faults if boot.estates is not None else 0),
         )
+
+
+def _within(timeout_s: float, act: Callable[[], None]) -> None:
+    """Do what may touch a disk, and go on without it after `timeout_s`: a disk that hangs must not hold up an exit."""
+    thread = threading.Thread(target=act, name="lastbeat-spool", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads, or the interpreter is shutting down
+        act()
+        return
+    thread.join(timeout_s)
