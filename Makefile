@@ -34,11 +34,11 @@ up: .venv/.ready
 	  else echo "no chromium found: the browser tests will be skipped"; fi; }
 	@touch $@
 
-# Three at a time, a file's tests together; those that need the real servers by themselves, on one set of them.
+# A file's tests together: three files at a time, and then those that need the real servers, on two sets of them.
 TESTS := $(BIN)/python -m pytest -m "not soak and not bench and
 test: .venv/.browser
 	@$(TESTS) not servers" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
-	@$(TESTS) servers" $(ARGS)
+	@$(TESTS) servers" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: .venv/.browser
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

@@ -1,4 +1,4 @@
-"""Marks the tests that need the real servers, so that they run by themselves, one after the other, on one set of them.
+"""Marks the tests that need the real servers, so that they run apart from the others, on one or two sets of them.
 
 Of the others, what takes long begins first, so that nobody waits for it at the end.
 """

@@ -32,6 +32,7 @@ log = logging.getLogger("lastbeat.elastic")
 
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
 _INDEX_WAIT_S = 5.0
+_SAY_AGAIN_S = 60.0
 _PROVABLE = 10_000
 _REMEMBERED = 10_000
 
@@ -59,6 +60,7 @@ class ElasticSink:
         self._headers = HeaderReader()
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
         self._blocked: dict[str, float] = {}
+        self._said_again: dict[str, float] = {}
         self._stuck: set[str] = set()
         self._guarded = False
         self._stop = threading.Event()
@@ -232,8 +234,11 @@ class ElasticSink:
                 job.buried(list(islice(fresh, len(job.letters))))
 
     def _block(self, index: str, why: str) -> None:
-        log.error("index %s takes no events, its batches wait (others go on): %s", index, why)
-        self._blocked[index] = self._clock.monotonic() + _INDEX_WAIT_S
+        now = self._clock.monotonic()
+        if now >= self._said_again.get(index, 0.0):  # not at each try: that would bury all else
+            log.error("index %s takes no events, its batches wait (others go on): %s", index, why)
+            self._said_again[index] = now + _SAY_AGAIN_S
+        self._blocked[index] = now + _INDEX_WAIT_S
 
     def _say(self, error: LastbeatError | None) -> None:
         denied = isinstance(error, Denied)
