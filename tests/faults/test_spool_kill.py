@@ -1,8 +1,4 @@
-"""A service with a spool is killed with -9 while nobody takes its events; the next one sends them, each once.
-
-Made to fail on purpose: sending before the fsync (numbers arrive that a dead process never had on disk), not removing
-what was sent (a third process sends it again), not locking (two successors send one leftover).
-"""
+"""A service with a spool is killed with -9 while nobody takes its events; the next one sends them, each once."""
 
 from __future__ import annotations
 

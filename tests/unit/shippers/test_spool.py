@@ -1,4 +1,8 @@
-"""The spool in the sender's hands: on disk before it is sent, bounded, and never the reason why anything stops."""
+"""The spool in the sender's hands: on disk before it is sent, bounded, and never the reason why anything stops.
+
+Broken on purpose, each made a test here fail: no fsync before the sending and nothing removed once sent (both the
+first test), no lock at a claim (a living process's folder was taken), log calls not counted (the heir's "killed").
+"""
 
 from __future__ import annotations
 
