@@ -38,8 +38,9 @@ def init(
     """Ship what the root logger gets from `level` up, and beat from now on. Returns the handler.
 
     settings: url, token, region, zone, version, environment, instance, host, interval, grace, buffer_events,
-    buffer_bytes. What isn't given comes from LASTBEAT_URL …, then from OTEL_SERVICE_NAME and
-    OTEL_RESOURCE_ATTRIBUTES. Called again, it leaves everything as it is and returns the same handler.
+    buffer_bytes, spool (a folder for what can't be sent at once; none unless given), spool_bytes. What isn't given
+    comes from LASTBEAT_URL …, then from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES. Called again, it leaves
+    everything as it is and returns the same handler.
 
     The root logger's own level is lowered to `level` only while it is Python's default, WARNING; what logging printed
     on stderr before is printed still. If the service doesn't handle SIGTERM, a goodbye is said on it.

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         _parser().error("no command: lastbeat-run [options] -- command arguments …")
-    names = ("service", "region", "zone", "instance", "version", "environment", "url", "interval", "grace")
+    names = ("service", "region", "zone", "instance", "version", "environment", "url", "interval", "grace", "spool")
     given = {name: getattr(options, name) for name in names}
     if given["service"] is None and not (os.environ.get("LASTBEAT_SERVICE") or os.environ.get("OTEL_SERVICE_NAME")):
         given["service"] = clean_name(os.path.basename(command[0]))  # noqa: PTH119  a name, not a path
@@ -175,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", help=f"default: LASTBEAT_{name.upper()}")
     parser.add_argument("--interval", type=float, help="seconds between heartbeats (10)")
     parser.add_argument("--grace", type=float, help="seconds that a heartbeat may be late (two intervals)")
+    parser.add_argument("--spool", help="a folder for what can't be sent at once (default: LASTBEAT_SPOOL, else none)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- command arguments …")
     return parser
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .event import Line
+from .tally import AT
 
 LINE_OVERHEAD = 160
 """Bytes that a buffered line takes beyond its own: two objects, a tuple, a slot in the queue."""
@@ -48,6 +49,7 @@ class Buffer:
         self._bytes = 0
         self._emitted: dict[str, int] = {}
         self._dropped: dict[str, dict[str, int]] = {}
+        self._cells: memoryview | None = None
         self.kept = 0
         """How many lines `put` has kept since the start; they are taken in the same order."""
 
@@ -74,13 +76,13 @@ class Buffer:
             waiting = self._put(*self._late.popleft()) or waiting
         while self._crowded:
             dataset, count = self._crowded.popitem()
-            self._emitted[dataset] = self._emitted.get(dataset, 0) + count
+            self._count_emitted(dataset, count)
             self._count_drops(dataset, "full", count)
         return waiting
 
     def _put(self, line: Line, level: int) -> int:
         dataset = line.dataset
-        self._emitted[dataset] = self._emitted.get(dataset, 0) + 1
+        self._count_emitted(dataset, 1)
         lines, size = self._lines, len(line.data) + LINE_OVERHEAD
         full = len(lines) >= self._max_events or self._bytes + size > self._max_bytes
         if self._closed:
@@ -121,7 +123,7 @@ class Buffer:
         """Count events that were given up elsewhere; with `emitted`, ones that never came to `put`."""
         with self._exclusive():
             if emitted:
-                self._emitted[dataset] = self._emitted.get(dataset, 0) + count
+                self._count_emitted(dataset, count)
             self._count_drops(dataset, reason, count)
 
     def close(self, reason: str) -> int:
@@ -146,9 +148,25 @@ class Buffer:
         """How many lines wait now."""
         return len(self._lines)
 
+    def count_into(self, cells: memoryview) -> None:
+        """From now on also count in `cells`, which outlive this process (see `tally`)."""
+        with self._exclusive():
+            for dataset, emitted in self._emitted.items():
+                cells[AT[dataset]] = emitted
+                cells[AT[dataset] + 1] = sum(self._dropped.get(dataset, {}).values())
+            self._cells = cells
+
+    def _count_emitted(self, dataset: str, count: int) -> None:
+        emitted = self._emitted.get(dataset, 0) + count
+        self._emitted[dataset] = emitted
+        if self._cells is not None:
+            self._cells[AT[dataset]] = emitted
+
     def _count_drops(self, dataset: str, reason: str, count: int) -> None:
         reasons = self._dropped.setdefault(dataset, {})
         reasons[reason] = reasons.get(reason, 0) + count
+        if self._cells is not None:
+            self._cells[AT[dataset] + 1] += count
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

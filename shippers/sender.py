@@ -1,6 +1,7 @@
 """The log lane: takes lines from the buffer, seals them, and sends what is sealed until it is durable.
 
-Sealing happens only when there is room to send, so few events are ever sealed and unsent; those are never dropped.
+Without a spool, sealing happens only when there is room to send, so few events are ever sealed and unsent; those are
+never dropped. With one, what waits is sealed at once and fsynced before it is first sent, however long nobody takes it.
 What the door refuses for good is replaced by a void batch with the reason; when it refuses the sender itself (token,
 service, region), the lane waits for a person while the buffer fills and counts. One thread calls `step`.
 """
@@ -19,6 +20,7 @@ from .buffer import Buffer
 from .clock import Clock
 from .errors import LastbeatError
 from .event import Line
+from .spool import Spool
 from .streams import Streams
 from .transports.protocol import Rejected, Transport
 from .trouble import Trouble
@@ -29,6 +31,7 @@ BATCH_EVENTS = 200
 BATCH_BYTES = 1_000_000
 _REQUEST_BATCHES = 20
 _REQUEST_BYTES = 4_000_000
+_ASIDE_BYTES = 2 * _REQUEST_BYTES
 _LINGER_S = 0.5
 _IDLE_S = 5.0
 _TIMEOUT_S = 10.0
@@ -59,9 +62,12 @@ class Sender:
         transport: Transport,
         clock: Clock,
         chance: Callable[[], float] = random.random,
+        spool: Spool | None = None,
     ) -> None:
         self._buffer, self._streams, self._transport = buffer, streams, transport
-        self._clock, self._chance = clock, chance
+        self._clock, self._chance, self._spool = clock, chance, spool
+        self._sealing = threading.Lock()
+        self._unkept: list[Batch] = []
         self._taken: list[Line] = []
         self._pending: deque[Batch] = deque()
         self._aside: deque[Batch] = deque()
@@ -79,7 +85,8 @@ class Sender:
     @property
     def sealed_events(self) -> int:
         """How many events have a number and are not yet known to be durable."""
-        return sum(batch.header.count for batch in (*self._pending, *self._aside) if batch.body)
+        spooled = self._spool.events if self._spool is not None else 0
+        return max(spooled, sum(batch.header.count for batch in (*self._pending, *self._aside) if batch.body))
 
     def flush(self) -> _Flush:
         """Ask for everything logged so far to be sent without lingering; wait on the answer's `done`."""
@@ -91,10 +98,13 @@ class Sender:
         """Do what there is to do now: at most one request. Returns in how many seconds there may be more."""
         now = self._clock.monotonic()
         asked = len(self._flushes)
+        kept_wait_s = self._keep(now, bool(asked))
         if now < self._retry_at and not asked:
-            return self._retry_at - now
+            return self._retry_at - now if kept_wait_s is None else min(kept_wait_s, self._retry_at - now)
         self._unbar(now)
-        if wait_s := self._linger(now, bool(asked)):
+        ready = bool(asked or self._pending or self._taken or self._has_more())
+        wait_s = self._linger(now, ready) if kept_wait_s is None else 0.0 if ready else kept_wait_s
+        if wait_s:
             return wait_s
         self._fill()
         if self._pending:
@@ -102,12 +112,69 @@ class Sender:
         wait_s = self._retry_at - self._clock.monotonic()
         self._answer(asked, failed=wait_s > 0)
         if wait_s > 0:
+            return wait_s if kept_wait_s is None else min(kept_wait_s, wait_s)
+        if not self._pending and self._aside_is_full():
+            return _LINGER_S
+        more = self._pending or self._buffer.waiting or self._flushes or self._has_more()
+        return 0.0 if more else _IDLE_S
+
+    def keep_the_rest(self, timeout_s: float) -> None:
+        """At the end: have all that waits in the spool, if there is one. Called by another thread than `step`."""
+        if self._spool is None or not self._sealing.acquire(timeout=timeout_s):
+            return
+        try:
+            while self._keep_some():
+                pass
+        finally:
+            self._sealing.release()
+
+    def _has_more(self) -> bool:
+        if self._spool is None or self._aside_is_full():
+            return False
+        return self._spool.has_more or bool(self._unkept)
+
+    def _aside_is_full(self) -> bool:
+        """What is set aside is in memory: with too much of it, nothing more is read from the spool."""
+        return bool(self._aside) and sum(len(batch.body) for batch in self._aside) > _ASIDE_BYTES
+
+    def _keep(self, now: float, hurry: bool) -> float | None:
+        """Have what waits in the spool; in how many seconds to come again, None if there is no spool to be used."""
+        if self._spool is None or not self._spool.usable():
+            return None
+        if wait_s := self._linger(now, hurry or bool(self._unkept)):
             return wait_s
-        return 0.0 if self._pending or self._buffer.waiting or self._flushes else _IDLE_S
+        with self._sealing:
+            while self._keep_some():
+                pass
+        return _IDLE_S
+
+    def _keep_some(self) -> bool:
+        if self._spool is None:
+            return False
+        if not self._unkept:
+            size = 0
+            while size <= _REQUEST_BYTES - BATCH_BYTES and (
+                lines := self._buffer.take(BATCH_EVENTS, BATCH_BYTES - 64 * BATCH_EVENTS)
+            ):
+                batches = self._seal(lines)
+                size += sum(len(batch.body) for batch in batches)
+                self._unkept.extend(batches)
+        if not self._unkept or not self._spool.keep(self._unkept):
+            return False
+        self._unkept = []
+        return True
+
+    def _seal(self, lines: list[Line]) -> list[Batch]:
+        for line in lines:
+            if line.dataset in self._barred:
+                self._buffer.drop(line.dataset, "refused")
+        batches = self._streams.seal(line for line in lines if line.dataset not in self._barred)
+        self._settled += len(lines) - sum(batch.header.count for batch in batches)
+        return batches
 
     def _linger(self, now: float, hurry: bool) -> float:
         waiting = self._buffer.waiting
-        if self._pending or self._taken or hurry or waiting >= BATCH_EVENTS:
+        if hurry or waiting >= BATCH_EVENTS:
             self._lingering_since = None
             return 0.0
         if not waiting:
@@ -122,20 +189,34 @@ class Sender:
         return 0.0
 
     def _fill(self) -> None:
-        """Seal while there is room in the next request."""
+        """Fill the next request: from the spool, else from what waits, sealed while there is room."""
         size = sum(len(batch.body) for batch in self._pending)
         while len(self._pending) < _REQUEST_BATCHES and size <= _REQUEST_BYTES - BATCH_BYTES:
-            self._taken = self._taken or self._buffer.take(BATCH_EVENTS, BATCH_BYTES - 64 * BATCH_EVENTS)
-            if not self._taken:
-                return
-            for line in self._taken:
-                if line.dataset in self._barred:
-                    self._buffer.drop(line.dataset, "refused")
-            batches = self._streams.seal(line for line in self._taken if line.dataset not in self._barred)
-            self._settled += len(self._taken) - sum(batch.header.count for batch in batches)
+            batches = self._fill_from_spool() if self._spool is not None else []
+            if not batches and self._spool is not None and (self._spool.has_more or self._spool.usable()):
+                return  # what waits comes after what is spooled, or goes there first
+            if not batches:
+                self._taken = self._taken or self._buffer.take(BATCH_EVENTS, BATCH_BYTES - 64 * BATCH_EVENTS)
+                if not self._taken:
+                    return
+                with self._sealing:
+                    batches = self._seal(self._taken)
+                self._taken = []
             self._pending.extend(batches)
-            self._taken = []
             size += sum(len(batch.body) for batch in batches)
+
+    def _fill_from_spool(self) -> list[Batch]:
+        assert self._spool is not None
+        while not self._aside_is_full() and (batch := self._spool.next()):
+            if batch.header.dataset not in self._barred:
+                return [batch]
+            self._aside.append(batch)
+            self._settled += batch.header.count
+        if self._spool.has_more:
+            return []
+        with self._sealing:  # what the disk would not have comes after what it has
+            batches, self._unkept = self._unkept, []
+        return batches
 
     def _request(self) -> list[Batch]:
         """The front of what is sealed, as much as one request may carry."""
@@ -159,7 +240,10 @@ class Sender:
             return
         for _ in batches:
             self._settled += self._pending.popleft().header.count
-        self._streams.ack(batches)
+        with self._sealing:
+            self._streams.ack(batches)
+        if self._spool is not None:
+            self._spool.settle(batches)
         self._recovered()
 
     def _refused(self, error: Rejected, batches: list[Batch]) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -37,12 +38,14 @@ _NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "grace": ("LASTBEAT_GRACE", ()),
     "buffer_events": ("LASTBEAT_BUFFER_EVENTS", ()),
     "buffer_bytes": ("LASTBEAT_BUFFER_BYTES", ()),
+    "spool": ("LASTBEAT_SPOOL", ()),
+    "spool_bytes": ("LASTBEAT_SPOOL_BYTES", ()),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that was decided, checked. `warnings` are for stderr, once."""
+    """Everything that was decided, checked. `warnings` are for stderr, once. `spool` is a folder, "" for none."""
 
     identity: Identity
     url: str = DEFAULT_URL
@@ -51,6 +54,8 @@ class Settings:
     grace_s: float = 20.0
     buffer_events: int = 50_000
     buffer_bytes: int = 32 * 1024 * 1024
+    spool: str = ""
+    spool_bytes: int = 256 * 1024 * 1024
     warnings: tuple[str, ...] = ()
 
 
@@ -80,6 +85,8 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None)
         source.get("grace", 2 * interval_s, _seconds),
         source.get("buffer_events", 50_000, _count),
         source.get("buffer_bytes", 32 * 1024 * 1024, _count),
+        source.get("spool", "", _folder),
+        source.get("spool_bytes", 256 * 1024 * 1024, _spool_bytes),
         tuple(source.warnings),
     )
 
@@ -159,6 +166,20 @@ def _count(value: Any) -> int:
         raise ValueError("must be a whole number") from None
     if not 100 <= count <= 2**40:
         raise ValueError("must be at least 100")
+    return count
+
+
+def _folder(value: Any) -> str:
+    """A folder's absolute path: the host may change its working directory at any time."""
+    path = os.fspath(value)
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise ValueError("must be the path of a folder")
+    return str(Path(path).expanduser().absolute())
+
+
+def _spool_bytes(value: Any) -> int:
+    if (count := _count(value)) < 16 * 1024 * 1024:
+        raise ValueError("must be at least 16777216, a few requests' worth")
     return count
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .buffer import Buffer
@@ -20,9 +22,11 @@ from .errors import LastbeatError
 from .event import Line, Renderer
 from .heartbeat import Heartbeat
 from .identity import Identity, new_boot
+from .leftovers import Estates
 from .resources import Resources
 from .sender import BATCH_EVENTS, Sender
 from .settings import Settings
+from .spool import Spool
 from .streams import Progress, Streams
 from .transports.protocol import Transport
 from .worker import Worker
@@ -47,6 +51,8 @@ class Stats:
     trimmed: int = 0
     beats: int = 0
     trouble: str = ""
+    spool_bytes: int = 0
+    spool_faults: int = 0
 
     @property
     def total_dropped(self) -> int:
@@ -77,7 +83,13 @@ class _Boot:
         self.buffer = Buffer(settings.buffer_events, settings.buffer_bytes)
         self.streams = Streams(self.id, identity)
         self.transports = (shipper.make_transport(), shipper.make_transport())
-        self.sender = Sender(self.buffer, self.streams, self.transports[0], clock)
+        self.spool: Spool | None = None
+        self.estates: Estates | None = None
+        if settings.spool:
+            root, limit = Path(settings.spool), settings.spool_bytes
+            self.spool = Spool(root, limit, self.id, identity, pid, clock, self.buffer.count_into)
+            self.estates = Estates(root, self.id, identity, self.transports[0], clock, limit)
+        self.sender = Sender(self.buffer, self.streams, self.transports[0], clock, spool=self.spool)
         self.resources = Resources(clock, None if pid == os.getpid() else pid)
         self.heartbeat = Heartbeat(
             identity,
@@ -89,13 +101,47 @@ class _Boot:
             settings.interval_s,
             settings.grace_s,
         )
-        self.send_worker = Worker("lastbeat-sender", self.sender.step)
+        self.send_worker = Worker("lastbeat-sender", self._send)
         self.beat_worker = Worker("lastbeat-heartbeat", self._beat)
+
+    def _send(self) -> float:
+        wait_s = self.sender.step()
+        if self.spool is None or self.estates is None:
+            return wait_s
+        self.spool.note(self.streams.progress())
+        return min(wait_s, self.estates.step(self.spool.size_bytes))
+
+    def end(self) -> None:
+        """Nothing more is sent by this boot: let go of its files; what is in them waits for the next process."""
+        if self.spool is not None:
+            self.spool.note(self.streams.progress())
+            self.spool.close()
+        if self.estates is not None and not self.send_worker.alive:
+            self.estates.release()
+
+    def abandon(self) -> None:
+        """In a forked child: this boot is the parent's; close our copies of what it holds open."""
+        for transport in self.transports:
+            transport.close()  # the child's copy of the socket; the parent's stays open
+        if self.spool is not None:
+            self.spool.abandon()
+        if self.estates is not None:
+            self.estates.release()
 
     def _beat(self) -> float:
         if self.buffer.waiting:
             self.send_worker.ensure()  # should it ever have died
         return self.heartbeat.step()
+
+    def voided(self) -> dict[str, int]:
+        """Events given up after they had numbers, by reason."""
+        return {**self.sender.voided, **(self.spool.voided if self.spool is not None else {})}
+
+    @property
+    def spool_bytes(self) -> int:
+        """What this process holds on disk: its own, and what it took over from the dead."""
+        own = self.spool.size_bytes if self.spool is not None else 0
+        return own + (self.estates.size_bytes if self.estates is not None else 0)
 
     def vitals(self) -> dict[str, Any]:
         """What a beat says of this process."""
@@ -108,7 +154,7 @@ class _Boot:
             "datasets": datasets,
             "queue_events": counts.events + self.sender.sealed_events,
             "queue_bytes": counts.size_bytes,
-            "spool_bytes": 0,
+            "spool_bytes": self.spool_bytes,
             **self.resources.sample(),
         }
 
@@ -147,6 +193,8 @@ class Shipper:
         """Start beating now, without waiting for the first event. Safe to call again."""
         if not self._closed:
             self._boot.beat_worker.ensure()
+            if self._boot.spool is not None:
+                self._boot.send_worker.ensure()  # for what the dead may have left
 
     def put(self, line: Line, level: int) -> None:
         """Hand over an event: kept, or dropped and counted. Takes about a microsecond."""
@@ -194,7 +242,7 @@ class Shipper:
         return request.reached
 
     def close(self, reason: str, *, state: str = "stopping", timeout_s: float = 2.0) -> None:
-        """Send what there is, count what there is no time for, say goodbye. Safe to call again.
+        """Send what there is, spool or count what there is no time for, say goodbye. Safe to call again.
 
         state: "stopping" is the goodbye; "up" leaves the last counts without one, for a process that crashed.
         """
@@ -203,6 +251,8 @@ class Shipper:
         self._closed = True
         boot, deadline = self._boot, self.clock.monotonic() + timeout_s
         self._flush((1 - _GOODBYE_SHARE) * timeout_s)
+        if boot.spool is not None:
+            _within(0.3 * timeout_s, lambda: boot.sender.keep_the_rest(0.05 * timeout_s))
         boot.buffer.close("stopped")
         boot.send_worker.stop(0.05 * timeout_s)
         boot.beat_worker.stop(0.05 * timeout_s)
@@ -214,6 +264,8 @@ class Shipper:
                 log.warning("lastbeat: the goodbye could not be sent: %s", error)
             finally:
                 last.close()
+        if boot.spool is not None:
+            _within(0.3 * timeout_s, boot.end)
         if not (boot.send_worker.alive or boot.beat_worker.alive):
             for transport in boot.transports:
                 transport.close()
@@ -222,8 +274,7 @@ class Shipper:
         """Called in a forked child, before anything else runs there."""
         if self._closed:
             return
-        for transport in self._boot.transports:
-            transport.close()  # the child's copy of the socket; the parent's stays open
+        self._boot.abandon()
         self._pid = os.getpid()
         self._boot = _Boot(self, self._boot.identity.child(parent_pid, self._pid), self._pid)
 
@@ -237,10 +288,24 @@ class Shipper:
             {name: stream.last for name, stream in progress.items()},
             {name: stream.acked for name, stream in progress.items()},
             counts.dropped,
-            dict(boot.sender.voided),
+            boot.voided(),
             counts.events + boot.sender.sealed_events,
             counts.size_bytes,
             boot.trimmed.count,
             boot.heartbeat.number,
             boot.sender.trouble.text or boot.heartbeat.trouble.text,
+            boot.spool_bytes,
+            (boot.spool.faults if boot.spool is not None else 0)
+            + (boot.estates.faults if boot.estates is not None else 0),
         )
+
+
+def _within(timeout_s: float, act: Callable[[], None]) -> None:
+    """Do what may touch a disk, and go on without it after `timeout_s`: a disk that hangs must not hold up an exit."""
+    thread = threading.Thread(target=act, name="lastbeat-spool", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads, or the interpreter is shutting down
+        act()
+        return
+    thread.join(timeout_s)
