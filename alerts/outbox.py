@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from shippers.durable import sync
+
 from .document import to_doc
 from .incidents import Incident, incident_from
 
@@ -27,7 +29,7 @@ class Outbox:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def read(self) -> list[Incident]:
         """What is kept, each incident as it was last. A line that a crash cut off is no incident."""
@@ -46,12 +48,4 @@ class Outbox:
         """State has everything."""
         if self._path.exists():
             self._path.unlink()
-            _sync_folder(self._path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(self._path.parent)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .batch import Batch, pack, unpack
+from .durable import sync
 from .errors import BadBatch
 
 log = logging.getLogger("lastbeat.spool")
@@ -237,7 +238,7 @@ class Segments:
             self._active = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             self._next_number += 1
             self._segments.append(_Segment(number, 0))
-            sync_folder(self._folder)
+            sync(self._folder)
         segment, view = self._segments[-1], memoryview(data)
         while view:
             written = os.write(self._active, view)
@@ -313,18 +314,9 @@ class Segments:
         for segment in chosen[:-1]:
             (self._folder / _name(segment.number)).unlink(missing_ok=True)
             self._segments.remove(segment)
-        sync_folder(self._folder)
+        sync(self._folder)
         kept.size, kept.is_void = len(data), True
 
 
 def _name(number: int) -> str:
     return f"{number:010d}.seg"
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from collector.complaint import Complaint
 from collector.headers import HeaderReader
 from collector.ledger import IntervalSet
 from collector.ports import Outcome, Record, State, TopicPartition
@@ -32,7 +33,6 @@ log = logging.getLogger("lastbeat.elastic")
 
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
 _INDEX_WAIT_S = 5.0
-_SAY_AGAIN_S = 60.0
 _PROVABLE = 10_000
 _REMEMBERED = 10_000
 
@@ -60,7 +60,7 @@ class ElasticSink:
         self._headers = HeaderReader()
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
         self._blocked: dict[str, float] = {}
-        self._said_again: dict[str, float] = {}
+        self._complaints: dict[str, Complaint] = {}
         self._stuck: set[str] = set()
         self._guarded = False
         self._stop = threading.Event()
@@ -164,8 +164,8 @@ class ElasticSink:
                 error = raised
             self._say(error)
             waiting = {job.index for job in jobs if not job.settled and job.index not in self._blocked}
-            if self._stuck:
-                self._stuck -= {job.index for job in jobs if job.settled}
+            if self._stuck or self._complaints:
+                self._unblock({job.index for job in jobs if job.settled})
             if not waiting or isinstance(error, Denied):
                 return error
             if error is None and waiting <= self._stuck:
@@ -233,12 +233,18 @@ class ElasticSink:
             if job.letters:
                 job.buried(list(islice(fresh, len(job.letters))))
 
+    def _unblock(self, indices: set[str]) -> None:
+        """These took something: they are like all others again."""
+        self._stuck -= indices
+        for index in (indices & self._complaints.keys()) - self._blocked.keys():
+            self._complaints.pop(index).note("")
+
     def _block(self, index: str, why: str) -> None:
-        now = self._clock.monotonic()
-        if now >= self._said_again.get(index, 0.0):  # not at each try: that would bury all else
-            log.error("index %s takes no events, its batches wait (others go on): %s", index, why)
-            self._said_again[index] = now + _SAY_AGAIN_S
-        self._blocked[index] = now + _INDEX_WAIT_S
+        if index not in self._complaints:
+            words = f"index {index} takes no events, its batches wait (others go on)"
+            self._complaints[index] = Complaint(log, self._clock, words, f"index {index} takes events again")
+        self._complaints[index].note(why)
+        self._blocked[index] = self._clock.monotonic() + _INDEX_WAIT_S
 
     def _say(self, error: LastbeatError | None) -> None:
         denied = isinstance(error, Denied)

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shippers.durable import sync
 from shippers.errors import Misconfigured
-
-from .segment import sync_folder
 
 _SUFFIX = ".json"
 
@@ -68,7 +67,7 @@ class Offsets:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        sync_folder(self._folder)
+        sync(self._folder)
 
     def all(self) -> list[Group]:
         """Every group."""

@@ -11,10 +11,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shippers.durable import sync
+
 from . import frame
 from .frame import Encoded
 from .recovery import Recovered, recover
-from .segment import HEADER_BYTES, SegmentWriter, bases, path_of, read_header, sync_folder
+from .segment import HEADER_BYTES, SegmentWriter, bases, path_of, read_header
 from .shared import ACTIVE, END, LAST_NS, Words
 
 
@@ -32,7 +34,7 @@ class Partition:
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+        sync(folder.parent)
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._words = Words(folder / "end", writable=True)

@@ -9,8 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shippers.durable import sync
+
 from . import frame
-from .segment import HEADER_BYTES, SegmentReader, bases, path_of, read_header, sync_folder
+from .segment import HEADER_BYTES, SegmentReader, bases, path_of, read_header
 
 _CHUNK = 8 * 1024 * 1024
 
@@ -51,7 +53,7 @@ def recover(folder: Path, published_end: int, published_ns: int) -> Recovered:
         os.fdatasync(fd)  # whole records that were never synced are kept: they must be durable before they are shown
     finally:
         os.close(fd)
-    sync_folder(folder)
+    sync(folder)
     return Recovered(max(end, published_end), last_ns, cut)  # an offset is never given twice
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from shippers.durable import sync
+
 _HEADER = struct.Struct(">8sQI")
 _MAGIC = b"lbjseg01"
 HEADER_BYTES = _HEADER.size
@@ -49,15 +51,6 @@ def read_header(path: Path) -> SegmentHeader | None:
     return SegmentHeader(floor, seed) if magic == _MAGIC else None
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 class SegmentWriter:
     """The one segment of a partition that is written to. Every method may raise OSError."""
 
@@ -70,7 +63,7 @@ class SegmentWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             _write_all(self._fd, [_HEADER.pack(_MAGIC, floor, self.seed)])
-            sync_folder(folder)
+            sync(folder)
         except OSError:
             os.close(self._fd)
             raise

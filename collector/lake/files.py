@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
+
+from shippers.durable import sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +173,6 @@ def read_dead(root: Path, files: Iterable[DataFile]) -> str:
         f"(SELECT * FROM read_parquet([{paths}], hive_partitioning = true, hive_types_autocast = false, "
         'union_by_name = true) UNION ALL BY NAME SELECT NULL::VARCHAR AS instance, NULL::VARCHAR AS "day" WHERE false)'
     )
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file or a folder's entries to the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def quoted(path: Path) -> str:

@@ -18,9 +18,10 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from collector.ports import TopicPartition
+from shippers.durable import sync
 from shippers.errors import LastbeatError
 
-from .files import DataFile, active_files, sync
+from .files import DataFile, active_files
 from .schema import PARTITIONS, delta_schema
 
 log = logging.getLogger("lastbeat.lake")
