@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.faults.service_process import environment, gateway, python, wait_for
 from tests.unit.shippers.gateway import FakeGateway
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["gateway"]  # the fixture
+
 START = """
 import logging, os, signal, sys, threading, time
 import lastbeat
@@ -25,17 +24,9 @@ log = logging.getLogger("shop")
 """
 
 
-@pytest.fixture
-def gateway():
-    fake = FakeGateway()
-    yield fake
-    fake.close()
-
-
 def start(url: str, script: str, *command: str) -> subprocess.Popen[bytes]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("LASTBEAT_", "OTEL_"))}
-    environ.update(PYTHONPATH=str(ROOT), LASTBEAT_URL=url, PYTHONUNBUFFERED="1")
-    arguments = [sys.executable, *command] if command else [sys.executable, "-c", START + textwrap.dedent(script)]
+    arguments = [sys.executable, *command] if command else python(START, script)
+    environ = environment(LASTBEAT_URL=url)
     return subprocess.Popen(arguments, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -43,13 +34,6 @@ def run(gateway: FakeGateway, script: str) -> tuple[int, str]:
     process = start(gateway.url, script)
     _, err = process.communicate(timeout=30)
     return process.returncode, err.decode()
-
-
-def wait_for(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it didn't happen in time"
-        threading.Event().wait(0.01)
 
 
 def states(gateway: FakeGateway) -> list[tuple[str, str | None]]:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
-import textwrap
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from shippers.batch import Batch
+from tests.faults.service_process import environment, gateway, python, wait_for
 from tests.unit.shippers.gateway import FakeGateway
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["gateway"]  # the fixture
+
 START = """
 import logging, os, sys, time
 import lastbeat
 lastbeat.init("checkout", region="cn-east", interval=0.3)
 log = logging.getLogger("shop")
 """
-
-
-@pytest.fixture
-def gateway():
-    fake = FakeGateway()
-    yield fake
-    fake.close()
 
 
 @pytest.fixture
@@ -43,17 +33,8 @@ def nobody():
 
 
 def start(url: str, spool: Path, script: str) -> subprocess.Popen[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("LASTBEAT_", "OTEL_"))}
-    environ.update(PYTHONPATH=str(ROOT), LASTBEAT_URL=url, LASTBEAT_SPOOL=str(spool), PYTHONUNBUFFERED="1")
-    arguments = [sys.executable, "-c", START + textwrap.dedent(script)]
-    return subprocess.Popen(arguments, env=environ, stdout=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it didn't happen in time"
-        threading.Event().wait(0.01)
+    environ = environment(LASTBEAT_URL=url, LASTBEAT_SPOOL=str(spool))
+    return subprocess.Popen(python(START, script), env=environ, stdout=subprocess.PIPE, text=True)
 
 
 def of(gateway: FakeGateway, boot: str) -> list[Batch]:
