@@ -137,6 +137,12 @@ class Reader(Protocol):
         bytes). 0 says: read to the end as it stood when this was called."""
         ...
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """Where to read on from for what was appended at `at` (seconds since the epoch) or later: for each partition
+        an offset at or before the first such record, its end if there is none. With `instance`, of each topic only the
+        partition that its batches go to, where the journal knows that. Asks; may raise Unavailable."""
+        ...
+
     def close(self) -> None:
         """Leave. Commits nothing by itself."""
         ...

@@ -129,6 +129,13 @@ class Names:
         return rf"^{re.escape(self.prefix)}\.[a-z0-9-]+\.({'|'.join(map(re.escape, datasets))})$"
 
 
+def partition_of(instance: str, partitions: int) -> int:
+    """Which of a topic's partitions an instance's batches go to: as every client of Kafka's hashes a key."""
+    from kafka.partitioner.default import murmur2
+
+    return int(murmur2(instance.encode()) & 0x7FFFFFFF) % partitions
+
+
 def make_topic(settings: KafkaSettings, topic: str) -> None:
     """See to it that the topic is there, and that it stamps append times and takes our largest batch.
 
