@@ -396,6 +396,7 @@ class Table(StrEnum):
     LEASES = "leases"
     SNAPSHOTS = "snapshots"
     DELETED_DAYS = "deleted_days"
+    RESENDS = "resends"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,9 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(open_journal(settings, writable=True)) as journal:
+    with closing(open_journal(settings, writable=True)) as journal, closing(open_state(settings)) as state:
         log.info("gateway: writes to %s", journal_words(settings))
-        serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
+        serve(create_app(journal, settings.gateway, CLOCK, state), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
