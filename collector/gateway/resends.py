@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from collector.complaint import Complaint
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.ports import State
 from collector.resend import requests
 from collector.resend.requests import Request

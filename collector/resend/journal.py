@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.ports import Gap, Journal, Reader, Record, TopicPartition
 from shippers.batch import Batch, Header
 from shippers.clock import Clock

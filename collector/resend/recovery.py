@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from collector.ledger import Interval, IntervalSet
+from collector.ledger.intervals import Interval, IntervalSet
 from shippers.batch import Batch
 from shippers.errors import LastbeatError, Unavailable
 

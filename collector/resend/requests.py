@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from collector.ledger import Interval, IntervalSet
+from collector.ledger.intervals import Interval, IntervalSet
 from collector.ports import Conflict, State, Table
 from shippers.errors import Unavailable
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from collector.ledger import Interval, IntervalSet
+from collector.ledger.intervals import Interval, IntervalSet
 from shippers.batch import Batch
 
 JOURNAL, ARCHIVE, SPOOL = "journal", "archive", "spool"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alerts.state.memory import MemoryState
 from collector.gateway.resends import Resends
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.ports import Table
 from collector.resend import requests
 from collector.resend.requests import LASTS_S, Request, from_doc, to_doc
