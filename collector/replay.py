@@ -46,8 +46,8 @@ def remade(letter: DeadLetter, repaired: bytes | None = None) -> Batch:
         header = replace(header, day=_day_of(letter), service=_service_of(events[0], header))
     if foreign and letter.count == 1:  # its line, in our own words by now, tells who sent it
         header = replace(header, service=events[0]["service"]["name"], instance=events[0]["service"]["node"]["name"])
-    numbered = [numbered(event, header.stream, number) for number, event in enumerate(events, header.first)]
-    batch = seal(header, numbered)
+    lines = [numbered(event, header.stream, number) for number, event in enumerate(events, header.first)]
+    batch = seal(header, lines)
     try:
         Header.decode(batch.header.encode())
         batch.check()

@@ -35,6 +35,7 @@ class Resends:
         self._state, self._clock = state, clock
         self._by_boot: dict[str, list[Request]] = {}
         self._by_service: dict[tuple[str, str], list[Request]] = {}
+        self._of_anybody: list[Request] = []
         self.any_open = False
         """Whether anything is asked for at all."""
         self._lock = threading.Lock()
@@ -80,6 +81,7 @@ class Resends:
             by_boot.setdefault(request.boot, []).append(request)
             if request.service:
                 by_service.setdefault((request.region, request.service), []).append(request)
+        self._of_anybody = [request for request in found if not request.service]
         self._by_boot, self._by_service, self.any_open = by_boot, by_service, bool(found)
 
     def answer(self, batches: Sequence[Batch], lacking: str | None) -> list[dict[str, object]]:
@@ -90,16 +92,17 @@ class Resends:
         for boot, region, service in senders:
             for request in (*self._by_boot.get(boot, ()), *self._by_service.get((region, service), ())):
                 asked[request.stream] = request
-        if not asked:
+        theirs = asked | {request.stream: request for request in self._of_anybody}  # whose heirs could be anybody
+        if not theirs:
             return []
         self._note(
-            self._sent, ((b.header.stream, b.header.first, b.header.last) for b in batches if b.header.stream in asked)
+            self._sent, ((b.header.stream, b.header.first, b.header.last) for b in batches if b.header.stream in theirs)
         )
         if lacking:
             self._note(self._lacking, (ask for ask in _lacking_in(lacking) if ask.stream in asked))
         wanted = [
             {"stream": stream, "first": first, "last": last}
-            for stream, request in asked.items()
+            for stream, request in theirs.items()
             for first, last in request.open
         ]
         return wanted[:MOST_ASKS]

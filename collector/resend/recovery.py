@@ -22,6 +22,12 @@ _REQUEST_BATCHES = 20
 _REQUEST_BYTES = 4_000_000
 
 Send = Callable[[Sequence[Batch]], None]
+Who = Callable[[str], tuple[str, str, str]]
+"""Region, service and instance of a stream, as far as that is known; else ''."""
+
+
+def _nobody(_: str) -> tuple[str, str, str]:
+    return "", "", ""
 
 
 @dataclass(slots=True)
@@ -45,34 +51,34 @@ class _Work:
 
 
 class Recovery:
-    """Used by one thread at a time. `stores` are the sinks' own stores by the sinks' names; `spool` asks services."""
+    """Used by one thread at a time. `stores` are the sinks' own stores by the sinks' names; `spool` asks services;
+    `who_of` knows the senders of streams."""
 
-    def __init__(self, journal: Source, stores: Mapping[str, Source], spool: Asking | None, send: Send) -> None:
-        self._journal, self._stores, self._spool, self._send = journal, stores, spool, send
-
-    def recover(
+    def __init__(
         self,
-        sink: str,
-        stream: str,
-        first: int,
-        last: int,
-        since: float,
-        until: float,
-        *,
-        region: str = "",
-        service: str = "",
-        instance: str = "",
-    ) -> Recovered:
+        journal: Source,
+        stores: Mapping[str, Source],
+        spool: Asking | None,
+        send: Send,
+        who_of: Who = _nobody,
+    ) -> None:
+        self._journal, self._stores, self._spool, self._send = journal, stores, spool, send
+        self._who_of = who_of
+
+    def recover(self, sink: str, stream: str, first: int, last: int, since: float, until: float) -> Recovered:
         """Get back what `sink` lacks; the journal took it in between `since` and `until`, as far as that is known.
 
         For the auditor: blocks while it looks, but never for a service, which may answer later (`pending`): ask again.
         Raises Unavailable when nothing can be sent at all.
         """
-        return self.search(Wanted(stream, ((first, last),), since, until, region, service, instance), sink=sink)
+        return self.search(Wanted(stream, ((first, last),), since, until), sink=sink)
 
     def search(self, wanted: Wanted, *, sink: str = "", only: str = "") -> Recovered:
         """The same for any numbers. Without a `sink` every store may have what another lacks. `only` is one of ORDER:
-        no other is asked."""
+        no other is asked. Who sent the stream is looked up where `wanted` doesn't say it."""
+        if not wanted.service:
+            region, service, instance = self._who_of(wanted.stream)
+            wanted = replace(wanted, region=wanted.region or region, service=service, instance=instance)
         work = _Work(wanted)
         for kind in ORDER:
             if kind == SPOOL or (only and kind != only):

@@ -25,7 +25,7 @@ _ATTEMPTS = 10
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is wanted of one stream. `open` is still asked for, `sent` came to the journal, `lacking` its service has no
-    more. Region and service tell who may have it when the process itself is dead; '' if that isn't known."""
+    more. Region and service tell who may have it when the process itself is dead; '' if that isn't known: anybody."""
 
     stream: str
     region: str

@@ -96,7 +96,7 @@ def test_what_a_clean_exit_could_not_send_waits_for_the_next_start(tmp_path, gat
     assert process.wait(20) == 0
     [folder] = spool.iterdir()
     heir = start(gateway.url, spool, "time.sleep(30)")
-    wait_for(lambda: not folder.exists())
+    wait_for((folder / "sent").exists)
     heir.send_signal(signal.SIGTERM)
     heir.wait(10)
     found = of(gateway, folder.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from collector.resend import requests
 from collector.resend.requests import LASTS_S, Request, from_doc, to_doc
 from collector.resend.spool import SpoolSource
 from collector.resend.wanted import Asked, Wanted
+from shippers.batch import Batch
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 from tests.unit.lake.events import PAY, batch
@@ -52,14 +54,19 @@ def test_a_process_is_asked_in_the_answers_to_its_batches_and_beats(world: World
 
 
 def test_of_the_dead_their_service_is_asked_and_nobody_else(world: World) -> None:
+    other = batch(1, 1, "shopbootid01.business")
+    other = Batch(replace(other.header, service="shop"), other.body)
     world.ask((5, 9))
     world.gateway.refresh()
+    assert world.gateway.answer([other], None) == []
     assert world.gateway.answer([batch(1, 1, HEIR)], None), "it may have inherited the spool"
     assert world.gateway.answer([batch(1, 1, HEIR, region="eu")], None) == []
-    other = batch(1, 1, "shopbootid01.business")
     assert world.ask((5, 9), stream="nobodyknows1.business", service="") == Asked(pending=((5, 9),))
     world.gateway.refresh()
-    assert {one["stream"] for one in world.gateway.answer([other], None)} == {PAY}
+    assert [one["stream"] for one in world.gateway.answer([other], None)] == ["nobodyknows1.business"], "anybody may"
+    world.gateway.answer([other], world.lacking(("nobodyknows1.business", 5, 9)))
+    world.gateway.refresh()
+    assert world.ask((5, 9), stream="nobodyknows1.business", service="").lacking == (), "but is not believed about it"
 
 
 def test_what_comes_and_what_is_gone_ends_the_request(world: World) -> None:
