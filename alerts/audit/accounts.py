@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval
+from collector.ledger.view import LedgerView
 from collector.ports import TopicPartition
 
 

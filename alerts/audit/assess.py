@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval
 
 from .accounts import Accounts
 from .barrier import Barriers
@@ -22,6 +22,7 @@ Name = tuple[str, str]
 LIVES_BEFORE_S = 3_600.0
 """Of a sink that is new, nothing older than this is asked for: the journal may not have had it any more."""
 LIES_EVERY_S = 2.0
+SWEEP_EVERY_S = 5.0
 FORGET_S = 86_400.0
 KEEP_OPEN_S = 35 * 86_400.0
 """A boot that ended is forgotten after the one if it is settled, after the other in any case."""
@@ -41,6 +42,7 @@ class Assessor:
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
+        self._sweep_at = float("-inf")
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
 
@@ -54,6 +56,9 @@ class Assessor:
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
+        if seen >= self._sweep_at:
+            self._sweep()
+            self._sweep_at = seen + SWEEP_EVERY_S
         passed: dict[tuple[str, str], int] = {}
         for name in list(self._open):
             boot = self._roll.boots.get(name)
@@ -143,6 +148,16 @@ class Assessor:
             stream.last = stream.acked = to
             stream.mark(Mark(round_, seen, to))
             self._roll.touched.add(boot.boot)
+
+    def _sweep(self) -> None:
+        """Of who ended, more may still come, sent by whoever found its spool: nobody speaks of that beforehand."""
+        for boot in self._roll.boots.values():
+            if boot.boot in self._open or not (boot.stopping or self._roll.is_silent(boot)):
+                continue
+            for dataset, stream in boot.datasets.items():
+                name = boot.stream(dataset)
+                if any(self._accounts.last(sink, name) > stream.last for sink in self.sinks):
+                    self._open[boot.boot] = None
 
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before

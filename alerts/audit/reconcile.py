@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from collector.ledger import Interval, IntervalSet
+from collector.ledger.intervals import Interval, IntervalSet
 
 from .said import Mark
 

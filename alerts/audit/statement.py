@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alerts.document import known, to_doc
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval
 from collector.ports import State, Table
 
 from .findings import Finding, read_findings

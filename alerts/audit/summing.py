@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
 
 from .accounts import Accounts, Key
