@@ -15,7 +15,7 @@ from typing import Protocol
 
 from shippers.batch import Header
 
-from .ledger import Interval
+from .ledger.intervals import Interval
 from .ports import Record
 
 WHOLE_BATCH = "batch: "

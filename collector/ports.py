@@ -6,13 +6,15 @@ All times are seconds since the epoch (UTC) unless the name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from shippers.batch import Batch, Header
 from shippers.errors import LastbeatError, Unavailable
+
+from .ledger.intervals import Interval
 
 # --- Journal ---------------------------------------------------------------------------------------------------------
 
@@ -157,6 +159,11 @@ class Outcome:
 
     stored + duplicate + dead = the header's count, unless `retry` is set: then nothing is settled, and the caller
     keeps the record and writes it again.
+
+    `header` is the record's, if this settles its numbers; None where they stay open (`retry`, or a batch that breaks
+    the contract and is a dead letter as a whole: a sound copy may still come). With it, `dead_numbers` are exactly
+    those of its numbers that the store lacks and the dead letters hold, by now or since earlier; every other number of
+    the header is in the store. `void_numbers` are those of them that are there as void: given up before they came.
     """
 
     record: Record
@@ -164,6 +171,9 @@ class Outcome:
     duplicate: int = 0
     dead: int = 0
     retry: bool = False
+    header: Header | None = None
+    dead_numbers: tuple[Interval, ...] = ()
+    void_numbers: tuple[Interval, ...] = ()
 
 
 class Sink(Protocol):
@@ -396,6 +406,9 @@ class Table(StrEnum):
     LEASES = "leases"
     SNAPSHOTS = "snapshots"
     DELETED_DAYS = "deleted_days"
+    LEDGER = "ledger"
+    AUDIT = "audit"
+    RESENDS = "resends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,12 +446,16 @@ class State(Protocol):
         """Write rows without comparing; for rows with one writer (the fleet, snapshots). All or none."""
         ...
 
-    def scan(self, table: Table) -> Iterator[Row]:
-        """Every row, in order of key."""
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
+        """Every row whose key begins with `prefix`, in order of key; what others have doesn't make it slower."""
         ...
 
     def delete(self, table: Table, key: str) -> None:
         """Remove the row, if it is there."""
+        ...
+
+    def delete_many(self, table: Table, keys: Collection[str]) -> None:
+        """Remove these rows, as far as they are there. When it raises, a part of them may be gone."""
         ...
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from shippers.errors import BadBatch, LastbeatError
 
 from . import dead_letters
 from .dead_letters import Among, DeadLetter
-from .ledger import StreamLedger
+from .ledger.streams import StreamLedger
 from .ports import Outcome, Record, TopicPartition
 
 

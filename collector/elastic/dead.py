@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from collector.dead_letters import Among, DeadLetter, id_of, is_among
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.settings import ElasticSettings
 from shippers.batch import Header
 from shippers.errors import Unavailable

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from collector import dead_letters
 from collector.dead_letters import DeadLetter
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval
 from collector.ports import Outcome, Record
 from shippers.batch import Header
 

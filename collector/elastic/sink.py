@@ -15,7 +15,7 @@ from typing import Any
 
 from collector.complaint import Complaint
 from collector.headers import HeaderReader
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.ports import Outcome, Record, State, TopicPartition
 from collector.settings import ElasticSettings
 from shippers.clock import Clock

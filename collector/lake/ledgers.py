@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 
 from collector.dead_letters import WHOLE_BATCH, DeadLetter
-from collector.ledger import IntervalSet, StreamLedger
+from collector.ledger.intervals import IntervalSet
+from collector.ledger.streams import StreamLedger
 from shippers.batch import Header
 
 from .files import DataFile, read_files

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from collector import dead_letters
 from collector.dead_letters import DeadLetter
-from collector.ledger import Interval, StreamLedger
+from collector.ledger.intervals import Interval
+from collector.ledger.streams import StreamLedger
 from collector.ports import Record, TopicPartition
 from shippers.batch import Batch, Header
 from shippers.errors import BadBatch
