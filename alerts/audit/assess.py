@@ -6,7 +6,8 @@ what the ledger has read already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from collector.ledger.intervals import Interval
 
@@ -46,7 +47,7 @@ class Assessor:
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
 
-    def take(self, boots: Iterator[str] | Sequence[str] | set[str]) -> None:
+    def take(self, boots: Iterable[str]) -> None:
         """Something was heard of these: they are looked at again."""
         self._open.update(dict.fromkeys(boots))
 
@@ -76,11 +77,9 @@ class Assessor:
             for sink in self.sinks:
                 at = passed.get((sink, topic))
                 if at is None:
-                    at = passed[sink, topic] = self._barriers.passed(
-                        topic, lambda tp, sink=sink: self._accounts.position(sink, tp)
-                    )
+                    at = passed[sink, topic] = self._barriers.passed(topic, partial(self._accounts.position, sink))
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
-                judged = judge(facts, lambda a, b, sink=sink, name=name: self._accounts.missing(sink, name, a, b))
+                judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
                 settled &= judged.proven >= facts.last and not judged.holes
             low = min((passed[sink, topic] for sink in self.sinks), default=-1)

@@ -68,7 +68,9 @@ class Auditor:
         self._recover, self._count = recover, count
         self._lease = Lease(state, clock, me)
         self._lock = threading.Lock()
-        self._trouble = Complaint(log, clock, "nothing can be audited now, this goes on by itself", "it is audited again")
+        self._trouble = Complaint(
+            log, clock, "nothing can be audited now, this goes on by itself", "it is audited again"
+        )
         self._statement: Statement | None = None
         self._tried: deque[tuple[str, Mapping[str, int], str]] = deque()
         self._retry_at: dict[str, float] = {}
@@ -170,9 +172,7 @@ class Auditor:
             save_findings(self._state, self.assessor)
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
         if began >= self._state_at:
-            self._statement = work_out(
-                self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted
-            )
+            self._statement = work_out(self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted)
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)
         began = self._clock.monotonic()
@@ -285,5 +285,3 @@ class Auditor:
             found |= {labelled("events", sink=sink, outcome=name): float(n) for name, n in counts.items()}
             found[labelled("partitions_behind", sink=sink)] = statement.head.behind.get(sink, 0)
         return found
-
-

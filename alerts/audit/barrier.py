@@ -49,9 +49,7 @@ class Barriers:
     def _thin(self, now: int) -> None:
         """Let one go where they stand closest for their age, so that the old are kept as well as the new."""
         rounds = [round_ for round_, _ in self._kept]
-        closest = min(
-            range(1, len(rounds) - 1), key=lambda i: (rounds[i + 1] - rounds[i - 1]) / (now + 1 - rounds[i])
-        )
+        closest = min(range(1, len(rounds) - 1), key=lambda i: (rounds[i + 1] - rounds[i - 1]) / (now + 1 - rounds[i]))
         del self._kept[closest]
 
 

@@ -93,8 +93,7 @@ def _verdict(facts: Facts, holes: object, tail: object, open_: object) -> Verdic
 
 
 def acked_by(marks: Iterable[Mark], passed: int, seen_before: float = float("inf")) -> int:
-    """The greatest `acked` that a sink can be held to: of marks up to the round that it has passed, seen early enough.
-    """
+    """The greatest `acked` that a sink can be held to: of marks up to the round it has passed, seen early enough."""
     return max((each.acked for each in marks if each.round <= passed and each.seen <= seen_before), default=0)
 
 

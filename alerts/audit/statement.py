@@ -1,6 +1,6 @@
 """The statement: for every day, region, service, dataset and sink, what was emitted and what became of it.
 
-emitted = stored + dead-lettered + given up + dropped + on its way + cut off + unaccounted, and the last one should be 0.
+emitted = stored + dead-lettered + given up + dropped + on its way + cut off + unaccounted, which should be 0.
 Here are its lines and how State keeps them; who works them out is `summing`.
 """
 
@@ -54,12 +54,12 @@ class Line:
         reasons = {*self.dropped, *other.dropped}
         return replace(
             self,
-            **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS},
+            **{name: getattr(self, name) + getattr(other, name) for name in COUNTS},
             dropped={each: self.dropped.get(each, 0) + other.dropped.get(each, 0) for each in reasons},
         )
 
 
-_COUNTS = ("stored", "dead", "void", "flight", "tail", "unaccounted")
+COUNTS = ("stored", "dead", "void", "flight", "tail", "unaccounted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ class Tail:
     def words(self) -> str:
         """What is known of it."""
         what = f"{self.stream.partition('.')[2]} {ranges(self.ranges)} of {self.instance} were not sent"
-        return what if self.said_goodbye else f"{what}, and an unknown tail of at most one interval ({self.interval_s:g} s)"
+        if self.said_goodbye:
+            return what
+        return f"{what}, and an unknown tail of at most one interval ({self.interval_s:g} s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class Writer:
         """Keep it. Raises Unavailable; then the next one is written in full."""
         days: dict[str, list[list[Any]]] = {}
         for line in statement.lines:
-            row = [line.region, line.service, line.dataset, line.sink, *(getattr(line, name) for name in _COUNTS)]
+            row = [line.region, line.service, line.dataset, line.sink, *(getattr(line, name) for name in COUNTS)]
             days.setdefault(line.day, []).append([*row, dict(line.dropped)])
         docs: dict[str, Mapping[str, Any]] = {f"{DAY}{day}": {"rows": rows} for day, rows in days.items()}
         texts = {key: json.dumps(doc) for key, doc in docs.items()}
@@ -202,15 +204,11 @@ class Writer:
 
 def read_statement(state: State) -> Statement | None:
     """The statement as the auditor last wrote it; None if there never was one. Raises Unavailable. From any thread."""
-    row = state.get(Table.AUDIT, HEAD)
-    if row is None:
+    head = state.get(Table.AUDIT, HEAD)
+    if head is None:
         return None
-    lines = [
-        Line(day.key.removeprefix(DAY), *names[:4], *names[4:10], dropped=names[10])
-        for day in state.scan(Table.AUDIT, DAY)
-        for names in day.doc["rows"]
-    ]
-    return Statement(_head(row.doc), tuple(lines), tuple(read_findings(state)))
+    lines = [Line(day.key.removeprefix(DAY), *row) for day in state.scan(Table.AUDIT, DAY) for row in day.doc["rows"]]
+    return Statement(_head(head.doc), tuple(lines), tuple(read_findings(state)))
 
 
 def _head_doc(head: Head) -> dict[str, Any]:
@@ -229,5 +227,3 @@ def _head(doc: Mapping[str, Any]) -> Head:
         "differences": tuple(Difference(**known(Difference, each)) for each in doc.get("differences", ())),
     }
     return Head(**{**known(Head, doc), **lists})
-
-

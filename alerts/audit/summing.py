@@ -4,6 +4,7 @@ ledger has read already."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
@@ -12,7 +13,7 @@ from .accounts import Accounts, Key
 from .assess import Assessor
 from .reconcile import cut, size
 from .said import Boot, Roll, Stream, day_of
-from .statement import Difference, Head, Liar, Line, Statement, Tail
+from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
 
 MOST_NAMED = 200
 """So many tails and liars are named; all of them count."""
@@ -43,9 +44,14 @@ class Sums:
             for sink in sinks:
                 self._counts.setdefault((key, sink), {})
         return tuple(
-            Line(*key, sink, dropped=self._drops.get(key, {}), **counts)
-            for (key, sink), counts in sorted(self._counts.items())
+            _line(key, sink, counts, self._drops.get(key, {}))
+            for (key, sink), counts in sorted(self._counts.items(), key=lambda each: each[0])
         )
+
+
+def _line(key: Key, sink: str, counts: Mapping[str, int], dropped: Mapping[str, int]) -> Line:
+    numbers = {name: counts.get(name, 0) for name in COUNTS}
+    return replace(Line(*key, sink, dropped=dropped), **numbers)  # type: ignore[arg-type]  # they are all counts
 
 
 def work_out(

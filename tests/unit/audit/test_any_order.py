@@ -1,5 +1,5 @@
-"""Whatever the order in which batches and beats are sent, resent, read, held and settled: what is called lost is exactly
-what the journal lost. Seen to fail with the barrier passed early, with judging above `acked`, and with a sink's
+"""Whatever the order in which batches and beats are sent, resent, read, held and settled: what is called lost is
+exactly what the journal lost. Seen to fail with the barrier passed early, with judging above `acked`, and with a sink's
 position that passes what it gave back."""
 
 from __future__ import annotations
