@@ -90,6 +90,16 @@ class Auditor:
         self._round = 0
         self._save_at = self._state_at = self._forget_at = float("-inf")
 
+    def run(self, stop: threading.Event) -> None:
+        """Pass after pass until `stop` is set. Paced by the monotonic clock: the wall's may jump."""
+        while not self._clock.wait(stop, self._settings.every_s):
+            try:
+                self.step()
+            except Exception:
+                # A fault of ours in one pass must not end the audit; it is said, counted, and tried again.
+                self.failed_passes += 1
+                log.exception("a pass of the audit failed")
+
     def step(self) -> None:
         """One pass. Never raises for a journal or a State that is away: the next one goes on."""
         try:

@@ -202,13 +202,19 @@ class Writer:
         self._written = texts
 
 
+def read_head(state: State) -> Head | None:
+    """What holds of the whole; None if there never was a statement. Raises Unavailable. From any thread."""
+    row = state.get(Table.AUDIT, HEAD)
+    return None if row is None else _head(row.doc)
+
+
 def read_statement(state: State) -> Statement | None:
     """The statement as the auditor last wrote it; None if there never was one. Raises Unavailable. From any thread."""
-    head = state.get(Table.AUDIT, HEAD)
+    head = read_head(state)
     if head is None:
         return None
     lines = [Line(day.key.removeprefix(DAY), *row) for day in state.scan(Table.AUDIT, DAY) for row in day.doc["rows"]]
-    return Statement(_head(head.doc), tuple(lines), tuple(read_findings(state)))
+    return Statement(head, tuple(lines), tuple(read_findings(state)))
 
 
 def _head_doc(head: Head) -> dict[str, Any]:
