@@ -91,14 +91,15 @@ class Indexer:
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; then settle what is held, if the sink lets it."""
+        """Work until `stop` is set; then settle what is held, if the sink lets it, and commit it at one go: a broker
+        that hangs costs seconds each time it is asked, and there are ten in all."""
         with self._writer:
             while not stop.is_set():
                 self.step()
-            self._settle(wait=True)
+            self._settle(wait=True, commit=False)
             if self._waiting.records and not self._backoff_s:
                 self._begin()
-                self._settle(wait=True)
+                self._settle(wait=True, commit=False)
             self._commit()
         log.info("stopped: %s", self._words())
 
@@ -262,7 +263,7 @@ class Indexer:
             self._under_way, self._waiting = self._waiting, Hold()
         self._write = self._writer.submit(self._sink.write, self._under_way.records)
 
-    def _settle(self, *, wait: bool = False) -> None:
+    def _settle(self, *, wait: bool = False, commit: bool = True) -> None:
         """Take in what became of the write, once it is done. If all of it failed, it goes before all that waits; what
         was given back alone is held apart."""
         if self._write is None or not (wait or self._write.done()):
@@ -290,6 +291,8 @@ class Indexer:
         self._waiting = self._waiting.without(tps)
         self._apart.take(left, self._clock.monotonic(), tried=apart)
         self._account(outcomes)
+        if commit:
+            self._commit()
         self._give_back()
 
     def _give_back(self) -> None:
@@ -309,7 +312,7 @@ class Indexer:
         self._unwritten.note(str(error))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
-        """Count, and commit what is settled."""
+        """Count, and note how far all is settled."""
         for outcome in outcomes:
             record = outcome.record
             if record.tp not in self._placed or outcome.retry:
@@ -319,7 +322,6 @@ class Indexer:
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
             self.counters.dead += outcome.dead
-        self._commit()
 
     def _commit(self) -> None:
         """Up to the lowest record of each partition that isn't settled. A commit that fails is made up for by the next:
