@@ -98,7 +98,7 @@ def run_auditor(settings: Settings) -> None:
         beats = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         data = stack.enter_context(closing(journal.reader(None, AUDITED)))
         state = stack.enter_context(closing(open_state(settings)))
-        stop = stack.enter_context(_stop_on_signal())
+        stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
         accounts = LedgerAccounts(LedgerView(state))
         auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))

@@ -1,4 +1,4 @@
-"""Findings of the audit become incidents: one a scope, the ranges named, closed with the evidence; State away or not."""
+"""Findings of the audit become incidents: one a scope, the ranges named, closed with the evidence."""
 
 from __future__ import annotations
 
