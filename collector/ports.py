@@ -145,6 +145,12 @@ class Reader(Protocol):
         partition that its batches go to, where the journal knows that. Asks; may raise Unavailable."""
         ...
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """The offset behind the last record of every partition of these datasets that there is now, whoever reads it:
+        all that was appended before this was called lies below. An empty partition's is where its first record will
+        be, or 0. Nothing of this reader moves. Raises Unavailable."""
+        ...
+
     def close(self) -> None:
         """Leave. Commits nothing by itself."""
         ...

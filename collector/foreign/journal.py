@@ -86,6 +86,10 @@ class ForeignReader:
         """See Reader.offsets_at."""
         return self._inner.offsets_at(at, instance)
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        return self._inner.ends()
+
     def close(self) -> None:
         """See Reader.close."""
         self._inner.close()

@@ -216,6 +216,11 @@ class MemoryReader:
             tps = {tp for tp in self._mine() if not instance or tp.partition == own}
             return {tp: self._journal._logs[tp].offset_at(at) for tp in tps}
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        with self._journal._lock:
+            return {tp: self._journal._logs[tp].end for tp in self._mine()}
+
     def _position(self, tp: TopicPartition) -> int:
         log = self._journal._logs[tp]
         at = self._positions.get(tp, 0)

@@ -197,6 +197,13 @@ class LocalReader:
         except OSError as error:
             raise Unavailable(f"the journal in {self._path} can't be read: {error}") from error
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        if self._closed:
+            raise Unavailable("the reader is closed")
+        self._discover()
+        return {tp: cursor.end for tp, cursor in self._cursors.items()}
+
     def close(self) -> None:
         """See Reader.close."""
         self._closed = True
