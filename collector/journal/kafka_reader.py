@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ from collector.settings import KafkaSettings
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, partition_of, reachable
+from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, only_of, reachable
 
 log = logging.getLogger("lastbeat.journal")
 
@@ -296,11 +296,7 @@ class KafkaReader:
     def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
         """See Reader.offsets_at. The key of a record is its instance, and decides on the partition."""
         consumer = self._connected()
-        tps = self.assigned()
-        if instance:
-            sizes = Counter(tp.topic for tp in tps)
-            tps = {tp for tp in tps if tp.partition == partition_of(instance, sizes[tp.topic])}
-        places = {tp: self._place(tp) for tp in tps}
+        places = {tp: self._place(tp) for tp in only_of(instance, self.assigned())}
         if not places:
             return {}
         with reachable("ask for the offsets of a time", self._settings):
