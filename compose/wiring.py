@@ -21,7 +21,6 @@ from pathlib import Path
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
 from collector.ports import Journal, Sink, State, Store, Table
-from collector.resend.recovery import Recovery
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
@@ -35,6 +34,7 @@ log = logging.getLogger("lastbeat.roles")
 CLOCK = SystemClock()
 _STOP_WITHIN_S = 9.0
 _SEND_TIMEOUT_S = 30.0
+_RECOVER_EVERY_S, _LEAVE_WITHIN_S = 2.0, 3.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -93,6 +93,8 @@ def run_auditor(settings: Settings) -> None:
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
+    from .recovering import open_recovery, recover_finding
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
         # Without a group, as for the watch; of the events it asks for no more than where they end.
@@ -102,12 +104,37 @@ def run_auditor(settings: Settings) -> None:
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
         accounts = LedgerAccounts(LedgerView(state))
-        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))
+        recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
+        audit = settings.audit
+        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, audit, CLOCK, me, recover)))
+        stack.enter_context(_beside(auditor.recover_step, stop, every_s=_RECOVER_EVERY_S))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
         log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         auditor.run(stop)
         log.info("auditor: stopped")
+
+
+@contextmanager
+def _beside(work: Callable[[], object], stop: threading.Event, every_s: float) -> Iterator[None]:
+    """Let `work` run every so often, on a thread of its own, until `stop` is set. It may take long: what is under way
+    then is not waited for but for a moment, since doing it again is harmless."""
+
+    def run() -> None:
+        while not CLOCK.wait(stop, every_s):
+            try:
+                work()
+            except Exception:
+                if not stop.is_set():  # else what it works on was closed under it
+                    log.exception("a look for what is missing failed, the next one goes on")
+
+    thread = threading.Thread(target=run, name="lastbeat-beside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_LEAVE_WITHIN_S)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -193,34 +220,6 @@ def _token_for_everything(settings: Settings) -> str:
         if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
             return token.token
     return ""
-
-
-@contextmanager
-def open_recovery(settings: Settings) -> Iterator[Recovery]:
-    """What gets missing ranges back, for the auditor and for a person: its `recover(sink, stream, first, last, since,
-    until)` looks into the journal, the other store and, by asking it, the service's own spool."""
-    from collector.ledger.view import LedgerView
-    from collector.resend.journal import JournalSource
-    from collector.resend.senders import Senders
-    from collector.resend.spool import SpoolSource
-    from collector.resend.wanted import ELASTIC, LAKE, Source
-
-    with ExitStack() as stack:
-        stores: dict[str, Source] = {}
-        if not settings.elastic or settings.elastic.archive:
-            from collector.resend.lake import LakeSource
-
-            stores[LAKE] = LakeSource(settings.lake_path, CLOCK)
-        if settings.elastic:
-            from collector.elastic.client import ElasticClient
-            from collector.resend.elastic import ElasticSource
-
-            client = stack.enter_context(closing(ElasticClient(settings.elastic)))
-            stores[ELASTIC] = ElasticSource(client, settings.elastic, CLOCK)
-        state = stack.enter_context(closing(open_state(settings)))
-        send = stack.enter_context(open_sender(settings))
-        journal = JournalSource(partial(open_journal, settings), CLOCK)
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(LedgerView(state)))
 
 
 def open_state(settings: Settings) -> State:
