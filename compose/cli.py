@@ -115,6 +115,16 @@ def explain(incident: str, config: Config = None) -> None:
 
 
 @app.command()
+def audit(config: Config = None) -> None:
+    """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
+    from .settings import load
+    from .statement_words import print_statement
+    from .wiring import CLOCK, open_state
+
+    raise typer.Exit(print_statement(open_state(load(config)), CLOCK.time()))
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Check this installation; every line says what is wrong, where, and what to do."""
     from .doctor import run
