@@ -61,14 +61,15 @@ class LedgerKeeper:
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int | None]:
         """Take over partitions: what is kept of them, and how far that goes. One that the ledger has never seen begins
-        where its reading does, at `starts`. Raises Unavailable; then none is taken over."""
+        where its reading does, at `starts` or the very beginning, which is kept before anything of it is written: else
+        a crash could leave its first events out. Raises Unavailable; then none is taken over."""
         found = read(self._state, self._sink, tps)
         books = {tp: self._opened(found.get((self._sink, tp), Kept())) for tp in tps}
         begun: dict[str, dict[str, object]] = {}
         for tp, book in books.items():
-            if book.position is None and tp in starts:
-                book.position = starts[tp]
-                begun[self._change_key(tp)] = {"position": starts[tp]}
+            if book.position is None:
+                book.position = starts.get(tp, 0)
+                begun[self._change_key(tp)] = {"position": book.position}
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
