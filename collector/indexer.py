@@ -101,7 +101,8 @@ class Indexer:
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; then settle what is held, if the sink lets it."""
+        """Work until `stop` is set; then settle what is held, if the sink lets it, and commit it at one go: a broker
+        that hangs costs seconds each time it is asked, and there are ten in all."""
         with self._writer:
             while not stop.is_set():
                 self.step()

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
@@ -26,6 +25,7 @@ from shippers.errors import LastbeatError
 
 from .health import served
 from .settings import Settings
+from .stopping import stop_on_signal
 
 log = logging.getLogger("lastbeat.roles")
 
@@ -73,7 +73,7 @@ def run_watch(settings: Settings) -> None:
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
         reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(open_state(settings)))
-        stop = stack.enter_context(_stop_on_signal())
+        stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
         watch = Watch(reader, state, alerts, CLOCK)
         health = settings.health
@@ -232,7 +232,7 @@ def _fill(
     stack.enter_context(closing(sink))
     journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
-    stop = stack.enter_context(_stop_on_signal())
+    stop = stop_on_signal(within_s=_STOP_WITHIN_S)
     stack.enter_context(_repeated(upkeep, every_s=60))
     indexer = Indexer(reader, sink, CLOCK)
     port = getattr(settings.health, role)
@@ -269,28 +269,6 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
         yield
     finally:
         scheduler.shutdown(wait=True)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """What SIGTERM sets. A server that hangs must not keep the process beyond `_STOP_WITHIN_S`: nothing is lost by
-    then going without its answer, since what isn't settled is not committed, and is read again."""
-    stop = threading.Event()
-
-    def give_up() -> None:
-        log.warning("not done in %.0f s, a server doesn't answer: what is under way is read again", _STOP_WITHIN_S)
-        os._exit(1)
-
-    def obey(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            last = threading.Timer(_STOP_WITHIN_S, give_up)
-            last.daemon = True
-            last.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, obey)
-    yield stop
 
 
 def end_with_parent() -> None:

@@ -125,6 +125,7 @@ class KafkaReader:
     def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, Sequence[Any]]:
         from kafka import errors
 
+        _keep_it_informed(consumer)
         if self._group is not None:
             _hold_to_its_rejoin(consumer)
         try:
@@ -360,6 +361,15 @@ def _hold_to_its_rejoin(consumer: Any) -> None:
     coordinator = consumer._coordinator
     if coordinator.rejoining or coordinator.need_rejoin():
         coordinator.request_rejoin()
+
+
+def _keep_it_informed(consumer: Any) -> None:
+    """kafka-python 3.0.12 stops asking for metadata for good if it waits for somebody else's question, a bootstrap's,
+    and that one fails: from then on it joins no rebalance and sees no new topic, in silence. It is made to go on."""
+    cluster = consumer._cluster
+    if cluster._refresh_loop_future is not None and cluster._refresh_loop_future.is_done:
+        cluster._refresh_loop_future = None
+        cluster.start_refresh_loop()
 
 
 def _end(one: Record | Gap) -> int:
