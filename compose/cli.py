@@ -115,6 +115,25 @@ def explain(incident: str, config: Config = None) -> None:
 
 
 @app.command()
+def audit(
+    config: Config = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
+    ] = False,
+) -> None:
+    """What became of every event."""
+    from .settings import load
+    from .wiring import rebuild_ledgers
+
+    if not rebuild:
+        raise Misconfigured("lastbeat audit can --rebuild the ledger")
+    for sink, found in rebuild_ledgers(load(config)).items():
+        total = found.total
+        typer.echo(f"{sink}: {found.streams:,} streams, {total.stored:,} events stored, {total.dead:,} dead letters, "
+                   f"{total.void:,} void")  # fmt: skip
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Check this installation; every line says what is wrong, where, and what to do."""
     from .doctor import run

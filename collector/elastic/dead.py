@@ -120,6 +120,11 @@ class ElasticDeadLetters:
             if left:
                 raise Unavailable(f"{len(left)} dead letters can't be deleted: {left[0].why}")
 
+    def without_originals(self) -> Iterator[DeadLetter]:
+        """Every letter, the oldest first, without its original bytes. Raises Unavailable."""
+        for hit in self._hits({"match_all": {}}, "asc", leave_out="original"):
+            yield _from_doc(hit["_source"])
+
     def __iter__(self) -> Iterator[tuple[str, DeadLetter]]:
         """Every letter with its id, the oldest first. Raises Unavailable."""
         for hit in self._hits({"match_all": {}}, "asc"):
