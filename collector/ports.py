@@ -139,6 +139,12 @@ class Reader(Protocol):
         bytes). 0 says: read to the end as it stood when this was called."""
         ...
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """The offset behind the last record of every partition of these datasets that there is now, whoever reads it:
+        all that was appended before this was called lies below. An empty partition's is where its first record will
+        be, or 0. Nothing of this reader moves. Raises Unavailable."""
+        ...
+
     def close(self) -> None:
         """Leave. Commits nothing by itself."""
         ...

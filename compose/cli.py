@@ -41,7 +41,7 @@ UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=T
 
 @app.command()
 def up(config: Config = None, stack: OnStack = False) -> None:
-    """Run the platform: gateway, indexer, watch and boards. Ctrl-C ends it."""
+    """Run the platform: gateway, indexer, watch, auditor and boards. Ctrl-C ends it."""
     from .settings import load
     from .up import on_stack, run
 
@@ -167,6 +167,12 @@ def watch(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -
 
 
 @app.command()
+def auditor(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: holds what was emitted against what is stored."""
+    _run_role("auditor", config, until_stdin_closes)
+
+
+@app.command()
 def boards(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
     """One role by itself: the boards."""
     _run_role("boards", config, until_stdin_closes)
@@ -188,6 +194,8 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
             wiring.run_archiver(settings)
         case "watch":
             wiring.run_watch(settings)
+        case "auditor":
+            wiring.run_auditor(settings)
         case "boards":
             wiring.run_boards(settings, config)
 

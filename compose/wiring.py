@@ -1,15 +1,17 @@
 """The one composition root: which implementation stands behind which port, and who is handed what.
 
-Reads from top to bottom as the data flows: gateway, indexer, archiver, watch, boards; below them, the choice of ports.
-What is opened here is closed here, last in, first out. What only one role needs is imported in that role: DuckDB or
-Streamlit in every process would cost each its start and a hundred megabytes.
+Reads from top to bottom as the data flows: gateway, indexer, archiver, watch, auditor, boards; below them, the choice
+of ports. What is opened here is closed here, last in, first out. What only one role needs is imported in that role:
+DuckDB or Streamlit in every process would cost each its start and a hundred megabytes.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -83,6 +85,30 @@ def run_watch(settings: Settings) -> None:
         log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         schedule.run_watch(watch, stop, CLOCK, alerts.dead_mans_switch_url)
         log.info("watch: stopped")
+
+
+def run_auditor(settings: Settings) -> None:
+    """The role `auditor`: holds what everybody said they emitted against what every store has. Ends on SIGTERM."""
+    from alerts.audit.accounts import LedgerAccounts
+    from alerts.audit.auditor import Auditor
+    from alerts.audit.said import AUDITED
+    from collector.ledger.view import LedgerView
+
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(open_journal(settings)))
+        # Without a group, as for the watch; of the events it asks for no more than where they end.
+        beats = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
+        data = stack.enter_context(closing(journal.reader(None, AUDITED)))
+        state = stack.enter_context(closing(open_state(settings)))
+        stop = stop_on_signal(within_s=_STOP_WITHIN_S)
+        me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
+        accounts = LedgerAccounts(LedgerView(state))
+        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))
+        health = settings.health
+        stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
+        log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
+        auditor.run(stop)
+        log.info("auditor: stopped")
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:

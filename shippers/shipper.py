@@ -154,6 +154,7 @@ class _Boot:
             "datasets": datasets,
             "queue_events": counts.events + self.sender.sealed_events,
             "queue_bytes": counts.size_bytes,
+            "spool": self.spool is not None,
             "spool_bytes": self.spool_bytes,
             **self.resources.sample(),
         }

@@ -82,6 +82,10 @@ class ForeignReader:
         """See Reader.lag."""
         return self._inner.lag()
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        return self._inner.ends()
+
     def close(self) -> None:
         """See Reader.close."""
         self._inner.close()

@@ -33,6 +33,11 @@ class Cursor:
         """The oldest offset that is kept."""
         return min(bases(self._folder), default=self._words[END])
 
+    @property
+    def end(self) -> int:
+        """The offset behind the last record."""
+        return self._words[END]
+
     def lag(self) -> int:
         """Bytes from here to the end; a position beyond the end is as far as can be from having read it."""
         end = self._words[END]

@@ -206,6 +206,11 @@ class MemoryReader:
             logs = self._journal._logs
             return {tp: logs[tp].end - self._position(tp) for tp in self._mine()}
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        with self._journal._lock:
+            return {tp: self._journal._logs[tp].end for tp in self._mine()}
+
     def _position(self, tp: TopicPartition) -> int:
         log = self._journal._logs[tp]
         at = self._positions.get(tp, 0)

@@ -188,6 +188,13 @@ class LocalReader:
         self._discover()
         return {tp: cursor.lag() for tp, cursor in self._cursors.items()}
 
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        if self._closed:
+            raise Unavailable("the reader is closed")
+        self._discover()
+        return {tp: cursor.end for tp, cursor in self._cursors.items()}
+
     def close(self) -> None:
         """See Reader.close."""
         self._closed = True

@@ -106,6 +106,29 @@ def test_lag_is_zero_exactly_when_read_to_the_end(bench: Bench) -> None:
     assert reader.lag() == {tp: 0}
 
 
+def test_ends_lie_behind_all_that_was_appended_and_asking_moves_nothing(bench: Bench) -> None:
+    reader = bench.journal.reader(None, ["business"])
+    assert reader.ends() == {}
+    bench.journal.append([batch(1), batch(2), batch(1, region="us"), batch(1, dataset="console")])
+    ends = reader.ends()
+    records = read(reader, 3)
+    assert {tp.topic for tp in ends} == {"lastbeat.eu.business", "lastbeat.us.business"}
+    assert ends == {tp: max(each.next_offset for each in records if each.tp == tp) for tp in ends}
+    bench.journal.append([batch(3)])
+    eu = TopicPartition("lastbeat.eu.business", 0)
+    assert reader.ends()[eu] > ends[eu], "as of now, read or not"
+    assert numbers(read(reader, 1)) == [3]
+    assert bench.journal.reader("g", ["business"]).ends() == reader.ends()
+
+
+def test_a_topic_made_just_now_has_its_end_at_once(bench: Bench) -> None:
+    reader = bench.journal.reader(None, ["business"])
+    bench.journal.append([batch(1)])
+    reader.ends()
+    bench.journal.append([batch(1, region="us")])
+    assert {tp.topic for tp in reader.ends()} == {"lastbeat.eu.business", "lastbeat.us.business"}
+
+
 def test_a_group_goes_on_where_it_committed(bench: Bench) -> None:
     bench.journal.append([batch(n) for n in (1, 2, 3)])
     reader = bench.journal.reader("indexer", ["business"])
