@@ -14,6 +14,7 @@ from shippers.errors import LastbeatError, Misconfigured
 
 from .dead_commands import app as dead_app
 from .index_commands import app as index_app
+from .resend_command import resend
 from .stack.cli import app as stack_app
 from .supervisor import MISCONFIGURED
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(stack_app, name="stack")
 app.add_typer(index_app, name="index")
 app.add_typer(dead_app, name="dead")
+app.command()(resend)
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings; ./lastbeat.toml if it is there.")]
 OnStack = Annotated[bool, typer.Option("--stack", help="On a real Kafka and Elasticsearch; see `lastbeat stack`.")]
 UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]

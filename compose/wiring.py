@@ -23,6 +23,7 @@ from collector.dead_letters import DeadLetters
 from collector.ledger.inventory import Inventory
 from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
+from collector.resend.recovery import Recovery
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
@@ -43,9 +44,9 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(open_journal(settings, writable=True)) as journal:
+    with closing(open_journal(settings, writable=True)) as journal, closing(open_state(settings)) as state:
         log.info("gateway: writes to %s", journal_words(settings))
-        serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
+        serve(create_app(journal, settings.gateway, CLOCK, state), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
@@ -183,8 +184,45 @@ def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None
 
     from .supervisor import running_gateway
 
-    with closing(HttpTransport(running_gateway(settings), os.environ.get("LASTBEAT_TOKEN", ""))) as transport:
+    token = os.environ.get("LASTBEAT_TOKEN") or _token_for_everything(settings)
+    with closing(HttpTransport(running_gateway(settings), token)) as transport:
         yield lambda batches: transport.send(batches, _SEND_TIMEOUT_S)
+
+
+def _token_for_everything(settings: Settings) -> str:
+    """One of the gateway's own tokens, if these settings hold one in the clear that may send anything."""
+    for token in settings.gateway.tokens:
+        if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
+            return token.token
+    return ""
+
+
+@contextmanager
+def open_recovery(settings: Settings) -> Iterator[Recovery]:
+    """What gets missing ranges back, for the auditor and for a person: its `recover(sink, stream, first, last, since,
+    until)` looks into the journal, the other store and, by asking it, the service's own spool."""
+    from collector.ledger.view import LedgerView
+    from collector.resend.journal import JournalSource
+    from collector.resend.senders import Senders
+    from collector.resend.spool import SpoolSource
+    from collector.resend.wanted import ELASTIC, LAKE, Source
+
+    with ExitStack() as stack:
+        stores: dict[str, Source] = {}
+        if not settings.elastic or settings.elastic.archive:
+            from collector.resend.lake import LakeSource
+
+            stores[LAKE] = LakeSource(settings.lake_path, CLOCK)
+        if settings.elastic:
+            from collector.elastic.client import ElasticClient
+            from collector.resend.elastic import ElasticSource
+
+            client = stack.enter_context(closing(ElasticClient(settings.elastic)))
+            stores[ELASTIC] = ElasticSource(client, settings.elastic, CLOCK)
+        state = stack.enter_context(closing(open_state(settings)))
+        send = stack.enter_context(open_sender(settings))
+        journal = JournalSource(partial(open_journal, settings), CLOCK)
+        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(LedgerView(state)))
 
 
 def open_state(settings: Settings) -> State:

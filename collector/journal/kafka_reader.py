@@ -17,7 +17,7 @@ from collector.settings import KafkaSettings
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, reachable
+from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, only_of, reachable
 
 log = logging.getLogger("lastbeat.journal")
 
@@ -292,6 +292,18 @@ class KafkaReader:
                 at = self._position(consumer, tp, place)
                 found[tp] = ends[place] - at if at <= ends[place] else max(1, ends[place] - oldest[place])
             return found
+
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """See Reader.offsets_at. The key of a record is its instance, and decides on the partition."""
+        consumer = self._connected()
+        places = {tp: self._place(tp) for tp in only_of(instance, self.assigned())}
+        if not places:
+            return {}
+        with reachable("ask for the offsets of a time", self._settings):
+            at_ms = max(0, int(at * 1000))
+            found = consumer.offsets_for_times(dict.fromkeys(places.values(), at_ms), timeout_ms=_ASK_MS)
+            ends = consumer.end_offsets(list(places.values()), timeout_ms=_ASK_MS)
+        return {tp: found[place].offset if found.get(place) else ends[place] for tp, place in places.items()}
 
     def ends(self) -> dict[TopicPartition, int]:
         """See Reader.ends. Asks the brokers which topics there are, so that none is missed that was made just now."""
