@@ -117,13 +117,28 @@ def explain(incident: str, config: Config = None) -> None:
 
 
 @app.command()
-def audit(config: Config = None) -> None:
+def audit(
+    config: Config = None,
+    day: Annotated[str, typer.Option(help="Count this day (yyyy-mm-dd) in every store, and hold it to the ledger.")] = "",
+    region: Annotated[str, typer.Option(help="Only this region; with --day.")] = "",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
+    ] = False,
+) -> None:
     """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
+    from . import statement_words, wiring
     from .settings import load
-    from .statement_words import print_statement
-    from .wiring import CLOCK, open_state
 
-    raise typer.Exit(print_statement(open_state(load(config)), CLOCK.time()))
+    settings = load(config)
+    if rebuild:
+        for sink, found in wiring.rebuild_ledgers(settings).items():
+            typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
+    elif day or region:
+        days = [day] if day else wiring.days_to_count(settings)
+        counted = wiring.count_stores(settings, statement_words.checked_days(days), region)
+        raise typer.Exit(statement_words.print_count(counted))
+    else:
+        raise typer.Exit(statement_words.print_statement(wiring.open_state(settings), wiring.CLOCK.time()))
 
 
 @app.command()

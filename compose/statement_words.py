@@ -4,15 +4,19 @@ nothing: the auditor has."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alerts.audit.counting import Counted
 from alerts.audit.reconcile import by_reason
 from alerts.audit.statement import Difference, Line, Statement, grouped, read_statement
 from alerts.words import ago, count, duration
+from collector.ledger.account import Total
 from collector.ports import State
+from shippers.errors import Misconfigured
 
 _SILENT_S = 60.0
 _MOST_LISTED = 20
@@ -88,6 +92,44 @@ def print_differences(console: Console, differences: Iterable[Difference]) -> No
         console.print(f"[red]≠ differs[/red]  {each.day} {each.region}/{each.dataset} {each.stream}: {each.words}")
     if len(listed) > _MOST_LISTED:
         console.print(f"  … and {len(listed) - _MOST_LISTED} more")
+
+
+def checked_days(days: Iterable[str]) -> list[str]:
+    """Days as they are asked for. Raises Misconfigured for what is none."""
+    listed = list(days)
+    for day in listed:
+        try:
+            good = date.fromisoformat(day).isoformat() == day
+        except ValueError:
+            good = False
+        if not good:
+            raise Misconfigured(f"--day {day!r}: a day such as 2026-11-21")
+    return listed
+
+
+def print_count(counted: Counted, console: Console | None = None) -> int:
+    """How many events each store has of each day, and every difference. Returns the exit code: 1 on a difference."""
+    console = console or Console(highlight=False)
+    sinks = sorted({sink for sink, _ in counted.events})
+    table = Table(box=None, header_style="bright_black", pad_edge=False)
+    table.add_column("Day")
+    for sink in sinks:
+        table.add_column(sink, justify="right")
+    for day in counted.days:
+        if any(counted.events.get((sink, day)) for sink in sinks) or len(counted.days) == 1:
+            table.add_row(day, *(f"{counted.events.get((sink, day), 0):,}" for sink in sinks))
+    console.print(table)
+    print_differences(console, counted.differences)
+    if not counted.differences:
+        console.print("[green]●[/green] what is stored is what the ledger says, number by number")
+    return int(bool(counted.differences))
+
+
+def rebuilt_line(sink: str, streams: int, total: Total) -> str:
+    """What rebuilding one ledger found."""
+    return (
+        f"{sink}: {streams:,} streams, {total.stored:,} events stored, {total.dead:,} dead letters, {total.void:,} void"
+    )
 
 
 def _behind(statement: Statement) -> str:

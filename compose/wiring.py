@@ -15,11 +15,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from alerts.audit.counting import Counted
+from alerts.audit.findings import Finding
+from alerts.audit.statement import Difference
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
+from collector.ledger.inventory import Inventory
+from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
 from collector.resend.recovery import Recovery
 from shippers.batch import DATASETS, Batch
@@ -93,6 +99,10 @@ def run_auditor(settings: Settings) -> None:
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
+    def count() -> tuple[tuple[str, ...], tuple[Difference, ...]]:
+        counted = count_stores(settings, days_to_count(settings))
+        return counted.days, tuple(counted.differences)
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
         # Without a group, as for the watch; of the events it asks for no more than where they end.
@@ -101,8 +111,13 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(state))
-        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))
+        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
+        auditor = Auditor(
+            beats, data, accounts, state, settings.audit, CLOCK, me, partial(recover_finding, settings), count
+        )
+        stack.enter_context(closing(auditor))
+        stack.enter_context(_repeated(auditor.recover_step, every_s=1))
+        stack.enter_context(_repeated(auditor.count_step, every_s=round(settings.audit.count_every_s) or 1))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
         log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
@@ -220,7 +235,44 @@ def open_recovery(settings: Settings) -> Iterator[Recovery]:
         state = stack.enter_context(closing(open_state(settings)))
         send = stack.enter_context(open_sender(settings))
         journal = JournalSource(partial(open_journal, settings), CLOCK)
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(LedgerView(state)))
+        ledger = LedgerView(stack.enter_context(closing(open_ledger(settings))))
+        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
+
+
+def recover_finding(settings: Settings, finding: Finding) -> tuple[dict[str, int], str]:
+    """Try to get back what a finding lacks: how many numbers were in which source, and what came of it in words."""
+    from alerts.audit.recovering import outcome, wanted
+
+    with open_recovery(settings) as recovery:
+        return outcome(recovery.search(wanted(finding), sink=finding.sink))
+
+
+def days_to_count(settings: Settings) -> list[str]:
+    """The days that are hot, the newest first: as many as [audit] count_days says."""
+    today = datetime.fromtimestamp(CLOCK.time(), UTC).date()
+    return [(today - timedelta(days=ago)).isoformat() for ago in range(settings.audit.count_days)]
+
+
+def count_stores(settings: Settings, days: Sequence[str], region: str = "") -> Counted:
+    """Count these days in every store, and hold them to each other and to the ledger. Raises Unavailable."""
+    from alerts.audit.booked import books_of
+    from alerts.audit.counting import count
+    from alerts.audit.said import AUDITED
+    from alerts.audit.summing import behind
+    from collector.elastic.days import DeletedDays
+    from collector.ledger.view import LedgerView
+
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(open_journal(settings)))
+        ends = stack.enter_context(closing(journal.reader(None, AUDITED))).ends()
+        view = LedgerView(stack.enter_context(closing(open_ledger(settings))))
+        view.refresh()
+        late = {sink: bool(number) for sink, number in behind(view, view.sinks, ends).items()}
+        gone = {("elastic", *day) for day in DeletedDays(stack.enter_context(closing(open_state(settings)))).all()}
+        return count(
+            days, region, open_inventories(settings), books_of(view), lambda *day: day in gone, late,
+            datetime.fromtimestamp(CLOCK.time(), UTC).date().isoformat(),
+        )  # fmt: skip
 
 
 def open_state(settings: Settings) -> State:
@@ -232,6 +284,38 @@ def open_state(settings: Settings) -> State:
     from alerts.state.sqlite import SqliteState
 
     return SqliteState(settings.state_path)
+
+
+def open_ledger(settings: Settings) -> State:
+    """Where the ledger is kept: what `LedgerView` reads."""
+    if settings.elastic:
+        return open_state(settings)
+    from alerts.state.sqlite import SqliteState
+
+    return SqliteState(settings.ledger_path)
+
+
+def open_inventories(settings: Settings) -> dict[str, Inventory]:
+    """What counts the stores themselves, by sink. The archive's is here where its files are."""
+    from collector.lake.inventory import LakeInventory
+
+    found: dict[str, Inventory] = {}
+    if settings.elastic:
+        from collector.elastic.client import ElasticClient
+        from collector.elastic.inventory import ElasticInventory
+
+        found["elastic"] = ElasticInventory(ElasticClient(settings.elastic), settings.elastic)
+    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
+        found["lake"] = LakeInventory(settings.lake_path)
+    return found
+
+
+def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:
+    """Make the ledger of every sink anew from what its store holds; what indexers settle meanwhile is added."""
+    from collector.ledger.rebuild import rebuild
+
+    with closing(open_ledger(settings)) as state:
+        return {sink: rebuild(state, sink, stored, CLOCK) for sink, stored in open_inventories(settings).items()}
 
 
 def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
@@ -278,13 +362,30 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
-    from collector.lake.files import holds
-
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    archived = partial(_is_archived, settings) if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
+
+
+def _is_archived(settings: Settings, dataset: str, region: str, day: str, events: int) -> bool:
+    """Whether every number that Elasticsearch has of a day, or had by its ledger, is in the archive too; says what is
+    not. Counting is what proves it: `events` alone would not tell one event from another."""
+    from alerts.audit.booked import books_of
+    from alerts.audit.counting import unproven
+    from collector.ledger.view import LedgerView
+
+    stores = open_inventories(settings)
+    if "lake" not in stores:
+        return events == 0
+    with closing(open_ledger(settings)) as kept:
+        view = LedgerView(kept)
+        view.refresh()
+        left = unproven(dataset, region, day, stores["elastic"], stores["lake"], books_of(view), ("elastic", "lake"))
+    for each in left[:20]:
+        log.warning("%s of %s in %s is kept: %s: %s", day, dataset, region, each.stream, each.words)
+    return not left
 
 
 def _fill(
@@ -292,13 +393,22 @@ def _fill(
 ) -> None:
     """Fill `sink` from the journal as reader group `group`, and keep it up, until SIGTERM."""
     from collector.indexer import Indexer
+    from collector.ledger.keeper import LedgerKeeper
+    from collector.ledger.rebuild import rebuild_if_empty
 
     stack.enter_context(closing(sink))
     journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stop_on_signal(within_s=_STOP_WITHIN_S)
     stack.enter_context(_repeated(upkeep, every_s=60))
-    indexer = Indexer(reader, sink, CLOCK)
+    kept = stack.enter_context(closing(open_ledger(settings)))
+
+    def begin() -> object:
+        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
+
+    ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
+    stack.enter_context(_repeated(ledger.upkeep, every_s=30))
+    indexer = Indexer(reader, sink, CLOCK, ledger=ledger)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
     log.info(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
@@ -142,7 +143,15 @@ def _unsaid_liars(roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> list[
     ]
 
 
-def behind(accounts: Accounts, sinks: Sequence[str], ends: Mapping[TopicPartition, int]) -> dict[str, int]:
+class Positions(Protocol):
+    """Who knows how far sinks have read."""
+
+    def position(self, sink: str, tp: TopicPartition) -> int | None:
+        """Up to where a sink has accounted for a partition; None if it knows nothing of it."""
+        ...
+
+
+def behind(accounts: Positions, sinks: Sequence[str], ends: Mapping[TopicPartition, int]) -> dict[str, int]:
     """How many partitions each sink has not read to these ends."""
     return {sink: sum(1 for tp, end in ends.items() if end and (accounts.position(sink, tp) or 0) < end)
             for sink in sinks}  # fmt: skip
