@@ -119,7 +119,9 @@ def explain(incident: str, config: Config = None) -> None:
 @app.command()
 def audit(
     config: Config = None,
-    day: Annotated[str, typer.Option(help="Count this day (yyyy-mm-dd) in every store, and hold it to the ledger.")] = "",
+    day: Annotated[
+        str, typer.Option(help="Count this day (yyyy-mm-dd) in every store, and hold it to the ledger.")
+    ] = "",
     region: Annotated[str, typer.Option(help="Only this region; with --day.")] = "",
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")

@@ -27,7 +27,7 @@ _COLUMNS = ("Day", "Service", "Region", "Store", "Emitted", "Stored", "Dead", "D
 def print_statement(state: State, now: float, console: Console | None = None) -> int:
     """A table by service and day, then every range that is not accounted for. Returns the exit code: 1 on a difference,
     and where nothing can be vouched for since the auditor doesn't run."""
-    console = console or Console(highlight=False)
+    console = console or _console()
     statement = read_statement(state)
     if statement is None:
         console.print("◌ there is no statement yet: the auditor has never run here; `lastbeat up` starts it")
@@ -45,6 +45,12 @@ def print_statement(state: State, now: float, console: Console | None = None) ->
             f"[green]●[/green] every event is accounted for, {ago(statement.head.at, now)}{_behind(statement)}"
         )
     return int(not statement.is_balanced or silent_s > _SILENT_S)
+
+
+def _console() -> Console:
+    """A pipe has no width: there every line is whole."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def _table(statement: Statement) -> Table:
@@ -109,7 +115,7 @@ def checked_days(days: Iterable[str]) -> list[str]:
 
 def print_count(counted: Counted, console: Console | None = None) -> int:
     """How many events each store has of each day, and every difference. Returns the exit code: 1 on a difference."""
-    console = console or Console(highlight=False)
+    console = console or _console()
     sinks = sorted({sink for sink, _ in counted.events})
     table = Table(box=None, header_style="bright_black", pad_edge=False)
     table.add_column("Day")

@@ -362,6 +362,7 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
+
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
     archived = partial(_is_archived, settings) if settings.elastic.archive else None

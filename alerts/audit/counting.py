@@ -64,7 +64,9 @@ def count(
             for place in sorted({*booked[sink], *held[sink]}):
                 if gone(sink, place[0], place[1], day):
                     continue
-                words = _against_ledger(store, held[sink].get(place), booked[sink].get(place), place, is_over=day < today)
+                words = _against_ledger(
+                    store, held[sink].get(place), booked[sink].get(place), place, is_over=day < today
+                )
                 if words:
                     found.differences.append(_difference(day, place, f"{sink} {words}"))
         found.differences += _against_each_other(day, booked, gone, behind)

@@ -13,7 +13,7 @@ from collector.ports import TopicPartition
 from .accounts import Accounts, Key
 from .assess import Assessor
 from .reconcile import cut, size
-from .said import Boot, Roll, Stream, day_of
+from .said import AUDITED, Boot, Roll, Stream, day_of
 from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
 
 MOST_NAMED = 200
@@ -70,7 +70,8 @@ def work_out(
     liars: list[Liar] = []
     for sink in sinks:
         for key, held in accounts.totals(sink).items():
-            sums.add(Key(*key), sink, stored=held.stored, dead=held.dead, void=held.void)
+            if key.dataset in AUDITED:
+                sums.add(key, sink, stored=held.stored, dead=held.dead, void=held.void)
     for day, name, reasons in roll.dropped():
         region, service, dataset = name.split("/")
         sums.drop(Key(day, region, service, dataset), reasons)
