@@ -128,7 +128,7 @@ def audit(
     ] = False,
 ) -> None:
     """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
-    from . import statement_words, wiring
+    from . import counting, statement_words, wiring
     from .settings import load
 
     settings = load(config)
@@ -136,8 +136,8 @@ def audit(
         for sink, found in wiring.rebuild_ledgers(settings).items():
             typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
     elif day or region:
-        days = [day] if day else wiring.days_to_count(settings)
-        counted = wiring.count_stores(settings, statement_words.checked_days(days), region)
+        days = [day] if day else counting.days_to_count(settings)
+        counted = counting.count_stores(settings, statement_words.checked_days(days), region)
         raise typer.Exit(statement_words.print_count(counted))
     else:
         raise typer.Exit(statement_words.print_statement(wiring.open_state(settings), wiring.CLOCK.time()))

@@ -15,19 +15,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from alerts.audit.counting import Counted
-from alerts.audit.findings import Finding
-from alerts.audit.statement import Difference
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
 from collector.ledger.inventory import Inventory
 from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
-from collector.resend.recovery import Recovery
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
@@ -41,6 +36,7 @@ log = logging.getLogger("lastbeat.roles")
 CLOCK = SystemClock()
 _STOP_WITHIN_S = 9.0
 _SEND_TIMEOUT_S = 30.0
+_RECOVER_EVERY_S, _LEAVE_WITHIN_S = 2.0, 3.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -99,9 +95,8 @@ def run_auditor(settings: Settings) -> None:
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
-    def count() -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-        counted = count_stores(settings, days_to_count(settings))
-        return counted.days, tuple(counted.differences)
+    from .counting import count_hot_days
+    from .recovering import open_recovery, recover_finding
 
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
@@ -112,17 +107,39 @@ def run_auditor(settings: Settings) -> None:
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
         accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
-        auditor = Auditor(
-            beats, data, accounts, state, settings.audit, CLOCK, me, partial(recover_finding, settings), count
-        )
+        recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
+        count = partial(count_hot_days, settings)
+        auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
         stack.enter_context(closing(auditor))
-        stack.enter_context(_repeated(auditor.recover_step, every_s=1))
-        stack.enter_context(_repeated(auditor.count_step, every_s=round(settings.audit.count_every_s) or 1))
+        stack.enter_context(_beside(auditor.recover_step, stop, every_s=_RECOVER_EVERY_S))
+        stack.enter_context(_beside(auditor.count_step, stop, every_s=settings.audit.count_every_s))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
         log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         auditor.run(stop)
         log.info("auditor: stopped")
+
+
+@contextmanager
+def _beside(work: Callable[[], object], stop: threading.Event, every_s: float) -> Iterator[None]:
+    """Let `work` run every so often, on a thread of its own, until `stop` is set. It may take long: what is under way
+    then is not waited for but for a moment, since doing it again is harmless."""
+
+    def run() -> None:
+        while not CLOCK.wait(stop, every_s):
+            try:
+                work()
+            except Exception:
+                if not stop.is_set():  # else what it works on was closed under it
+                    log.exception("a look for what is missing failed, the next one goes on")
+
+    thread = threading.Thread(target=run, name="lastbeat-beside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_LEAVE_WITHIN_S)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -208,71 +225,6 @@ def _token_for_everything(settings: Settings) -> str:
         if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
             return token.token
     return ""
-
-
-@contextmanager
-def open_recovery(settings: Settings) -> Iterator[Recovery]:
-    """What gets missing ranges back, for the auditor and for a person: its `recover(sink, stream, first, last, since,
-    until)` looks into the journal, the other store and, by asking it, the service's own spool."""
-    from collector.ledger.view import LedgerView
-    from collector.resend.journal import JournalSource
-    from collector.resend.senders import Senders
-    from collector.resend.spool import SpoolSource
-    from collector.resend.wanted import ELASTIC, LAKE, Source
-
-    with ExitStack() as stack:
-        stores: dict[str, Source] = {}
-        if not settings.elastic or settings.elastic.archive:
-            from collector.resend.lake import LakeSource
-
-            stores[LAKE] = LakeSource(settings.lake_path, CLOCK)
-        if settings.elastic:
-            from collector.elastic.client import ElasticClient
-            from collector.resend.elastic import ElasticSource
-
-            client = stack.enter_context(closing(ElasticClient(settings.elastic)))
-            stores[ELASTIC] = ElasticSource(client, settings.elastic, CLOCK)
-        state = stack.enter_context(closing(open_state(settings)))
-        send = stack.enter_context(open_sender(settings))
-        journal = JournalSource(partial(open_journal, settings), CLOCK)
-        ledger = LedgerView(stack.enter_context(closing(open_ledger(settings))))
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
-
-
-def recover_finding(settings: Settings, finding: Finding) -> tuple[dict[str, int], str]:
-    """Try to get back what a finding lacks: how many numbers were in which source, and what came of it in words."""
-    from alerts.audit.recovering import outcome, wanted
-
-    with open_recovery(settings) as recovery:
-        return outcome(recovery.search(wanted(finding), sink=finding.sink))
-
-
-def days_to_count(settings: Settings) -> list[str]:
-    """The days that are hot, the newest first: as many as [audit] count_days says."""
-    today = datetime.fromtimestamp(CLOCK.time(), UTC).date()
-    return [(today - timedelta(days=ago)).isoformat() for ago in range(settings.audit.count_days)]
-
-
-def count_stores(settings: Settings, days: Sequence[str], region: str = "") -> Counted:
-    """Count these days in every store, and hold them to each other and to the ledger. Raises Unavailable."""
-    from alerts.audit.booked import books_of
-    from alerts.audit.counting import count
-    from alerts.audit.said import AUDITED
-    from alerts.audit.summing import behind
-    from collector.elastic.days import DeletedDays
-    from collector.ledger.view import LedgerView
-
-    with ExitStack() as stack:
-        journal = stack.enter_context(closing(open_journal(settings)))
-        ends = stack.enter_context(closing(journal.reader(None, AUDITED))).ends()
-        view = LedgerView(stack.enter_context(closing(open_ledger(settings))))
-        view.refresh()
-        late = {sink: bool(number) for sink, number in behind(view, view.sinks, ends).items()}
-        gone = {("elastic", *day) for day in DeletedDays(stack.enter_context(closing(open_state(settings)))).all()}
-        return count(
-            days, region, open_inventories(settings), books_of(view), lambda *day: day in gone, late,
-            datetime.fromtimestamp(CLOCK.time(), UTC).date().isoformat(),
-        )  # fmt: skip
 
 
 def open_state(settings: Settings) -> State:
@@ -363,30 +315,13 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
 
+    from .counting import is_archived
+
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(_is_archived, settings) if settings.elastic.archive else None
+    archived = partial(is_archived, settings) if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
-
-
-def _is_archived(settings: Settings, dataset: str, region: str, day: str, events: int) -> bool:
-    """Whether every number that Elasticsearch has of a day, or had by its ledger, is in the archive too; says what is
-    not. Counting is what proves it: `events` alone would not tell one event from another."""
-    from alerts.audit.booked import books_of
-    from alerts.audit.counting import unproven
-    from collector.ledger.view import LedgerView
-
-    stores = open_inventories(settings)
-    if "lake" not in stores:
-        return events == 0
-    with closing(open_ledger(settings)) as kept:
-        view = LedgerView(kept)
-        view.refresh()
-        left = unproven(dataset, region, day, stores["elastic"], stores["lake"], books_of(view), ("elastic", "lake"))
-    for each in left[:20]:
-        log.warning("%s of %s in %s is kept: %s: %s", day, dataset, region, each.stream, each.words)
-    return not left
 
 
 def _fill(
