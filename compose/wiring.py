@@ -103,7 +103,7 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(state))
+        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
         auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
@@ -222,7 +222,8 @@ def open_recovery(settings: Settings) -> Iterator[Recovery]:
         state = stack.enter_context(closing(open_state(settings)))
         send = stack.enter_context(open_sender(settings))
         journal = JournalSource(partial(open_journal, settings), CLOCK)
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(LedgerView(state)))
+        ledger = LedgerView(stack.enter_context(closing(open_ledger(settings))))
+        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
 
 
 def open_state(settings: Settings) -> State:
