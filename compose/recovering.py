@@ -17,7 +17,7 @@ from collector.resend.spool import SpoolSource
 from collector.resend.wanted import ELASTIC, LAKE, Source, Wanted, count_of, words_of
 
 from .settings import Settings
-from .wiring import CLOCK, open_journal, open_sender, open_state
+from .wiring import CLOCK, open_journal, open_ledger, open_sender, open_state
 
 _JOURNAL_S = 6 * 3_600.0
 """How far before the beat that told of it the journal is searched: a sender is told as soon as it was taken in, and
@@ -43,7 +43,8 @@ def open_recovery(settings: Settings) -> Iterator[Recovery]:
         state = stack.enter_context(closing(open_state(settings)))
         send = stack.enter_context(open_sender(settings))
         journal = JournalSource(partial(open_journal, settings), CLOCK)
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(LedgerView(state)))
+        ledger = LedgerView(stack.enter_context(closing(open_ledger(settings))))
+        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
 
 
 def recover_finding(recovery: Recovery, finding: Finding) -> tuple[Mapping[str, int], str]:

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         return self.data / "state.db"
 
     @property
+    def ledger_path(self) -> Path:
+        """The ledger's database file: its many small writes are not to hold up the watch's."""
+        return self.data / "ledger.db"
+
+    @property
     def run_path(self) -> Path:
         """Where the running platform says its addresses and keeps its roles' logs."""
         return self.data / "run"

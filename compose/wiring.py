@@ -20,6 +20,8 @@ from pathlib import Path
 
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
+from collector.ledger.inventory import Inventory
+from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
@@ -93,6 +95,7 @@ def run_auditor(settings: Settings) -> None:
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
+    from .counting import count_hot_days
     from .recovering import open_recovery, recover_finding
 
     with ExitStack() as stack:
@@ -103,11 +106,13 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(state))
+        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
         recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
-        audit = settings.audit
-        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, audit, CLOCK, me, recover)))
+        count = partial(count_hot_days, settings)
+        auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
+        stack.enter_context(closing(auditor))
         stack.enter_context(_beside(auditor.recover_step, stop, every_s=_RECOVER_EVERY_S))
+        stack.enter_context(_beside(auditor.count_step, stop, every_s=settings.audit.count_every_s))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
         log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
@@ -233,6 +238,38 @@ def open_state(settings: Settings) -> State:
     return SqliteState(settings.state_path)
 
 
+def open_ledger(settings: Settings) -> State:
+    """Where the ledger is kept: what `LedgerView` reads."""
+    if settings.elastic:
+        return open_state(settings)
+    from alerts.state.sqlite import SqliteState
+
+    return SqliteState(settings.ledger_path)
+
+
+def open_inventories(settings: Settings) -> dict[str, Inventory]:
+    """What counts the stores themselves, by sink. The archive's is here where its files are."""
+    from collector.lake.inventory import LakeInventory
+
+    found: dict[str, Inventory] = {}
+    if settings.elastic:
+        from collector.elastic.client import ElasticClient
+        from collector.elastic.inventory import ElasticInventory
+
+        found["elastic"] = ElasticInventory(ElasticClient(settings.elastic), settings.elastic)
+    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
+        found["lake"] = LakeInventory(settings.lake_path)
+    return found
+
+
+def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:
+    """Make the ledger of every sink anew from what its store holds; what indexers settle meanwhile is added."""
+    from collector.ledger.rebuild import rebuild
+
+    with closing(open_ledger(settings)) as state:
+        return {sink: rebuild(state, sink, stored, CLOCK) for sink, stored in open_inventories(settings).items()}
+
+
 def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
     """What carries batches from the gateway to everybody else."""
     if settings.kafka:
@@ -277,11 +314,12 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
-    from collector.lake.files import holds
+
+    from .counting import is_archived
 
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    archived = partial(is_archived, settings) if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
 
@@ -291,13 +329,22 @@ def _fill(
 ) -> None:
     """Fill `sink` from the journal as reader group `group`, and keep it up, until SIGTERM."""
     from collector.indexer import Indexer
+    from collector.ledger.keeper import LedgerKeeper
+    from collector.ledger.rebuild import rebuild_if_empty
 
     stack.enter_context(closing(sink))
     journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
     stop = stop_on_signal(within_s=_STOP_WITHIN_S)
     stack.enter_context(_repeated(upkeep, every_s=60))
-    indexer = Indexer(reader, sink, CLOCK)
+    kept = stack.enter_context(closing(open_ledger(settings)))
+
+    def begin() -> object:
+        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
+
+    ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
+    stack.enter_context(_repeated(ledger.upkeep, every_s=30))
+    indexer = Indexer(reader, sink, CLOCK, ledger=ledger)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
     log.info(

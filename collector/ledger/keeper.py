@@ -46,11 +46,22 @@ class _Book:
 
 class LedgerKeeper:
     """One sink's ledger for one indexer. `settle`, `flush`, `load` and `forget` are called by the indexer's thread,
-    `upkeep` by any other one, `metrics` by any. Days older than `keep_days` are forgotten."""
+    `upkeep` by any other one, `metrics` by any. Days older than `keep_days` are forgotten. `begin` is called once,
+    before the first partition is loaded: it rebuilds a ledger that is lost, or wasn't there yet."""
 
-    def __init__(self, state: State, sink: str, clock: Clock, *, keep_days: int = 400, owner: str = "") -> None:
+    def __init__(
+        self,
+        state: State,
+        sink: str,
+        clock: Clock,
+        *,
+        keep_days: int = 400,
+        owner: str = "",
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
         self._state, self._sink, self._clock, self._keep_days = state, sink, clock, keep_days
         self._owner = owner or secrets.token_hex(4)
+        self._begin, self._begun = begin, False
         self._books: dict[TopicPartition, _Book] = {}
         self._lock = threading.Lock()
         self._flushes = 0
@@ -61,14 +72,18 @@ class LedgerKeeper:
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int | None]:
         """Take over partitions: what is kept of them, and how far that goes. One that the ledger has never seen begins
-        where its reading does, at `starts`. Raises Unavailable; then none is taken over."""
+        where its reading does, at `starts` or the very beginning, which is kept before anything of it is written: else
+        a crash could leave its first events out. Raises Unavailable; then none is taken over."""
+        if not self._begun:
+            self._begin()
+            self._begun = True
         found = read(self._state, self._sink, tps)
         books = {tp: self._opened(found.get((self._sink, tp), Kept())) for tp in tps}
         begun: dict[str, dict[str, object]] = {}
         for tp, book in books.items():
-            if book.position is None and tp in starts:
-                book.position = starts[tp]
-                begun[self._change_key(tp)] = {"position": starts[tp]}
+            if book.position is None:
+                book.position = starts.get(tp, 0)
+                begun[self._change_key(tp)] = {"position": book.position}
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
