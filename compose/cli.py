@@ -119,20 +119,28 @@ def explain(incident: str, config: Config = None) -> None:
 @app.command()
 def audit(
     config: Config = None,
+    day: Annotated[
+        str, typer.Option(help="Count this day (yyyy-mm-dd) in every store, and hold it to the ledger.")
+    ] = "",
+    region: Annotated[str, typer.Option(help="Only this region; with --day.")] = "",
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
     ] = False,
 ) -> None:
-    """What became of every event."""
+    """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
+    from . import counting, statement_words, wiring
     from .settings import load
-    from .wiring import rebuild_ledgers
 
-    if not rebuild:
-        raise Misconfigured("lastbeat audit can --rebuild the ledger")
-    for sink, found in rebuild_ledgers(load(config)).items():
-        total = found.total
-        typer.echo(f"{sink}: {found.streams:,} streams, {total.stored:,} events stored, {total.dead:,} dead letters, "
-                   f"{total.void:,} void")  # fmt: skip
+    settings = load(config)
+    if rebuild:
+        for sink, found in wiring.rebuild_ledgers(settings).items():
+            typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
+    elif day or region:
+        days = [day] if day else counting.days_to_count(settings)
+        counted = counting.count_stores(settings, statement_words.checked_days(days), region)
+        raise typer.Exit(statement_words.print_count(counted))
+    else:
+        raise typer.Exit(statement_words.print_statement(wiring.open_state(settings), wiring.CLOCK.time()))
 
 
 @app.command()

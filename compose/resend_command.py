@@ -52,7 +52,8 @@ def resend(
 
     What is stored already is not stored twice. Exit code 1 if something of it is nowhere to be had.
     """
-    from .wiring import CLOCK, open_recovery
+    from .recovering import open_recovery
+    from .wiring import CLOCK
 
     wanted = wanted_of(stream, numbers, CLOCK.time(), since)
     settings = load(config)

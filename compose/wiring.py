@@ -23,7 +23,6 @@ from collector.dead_letters import DeadLetters
 from collector.ledger.inventory import Inventory
 from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
-from collector.resend.recovery import Recovery
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
@@ -37,6 +36,7 @@ log = logging.getLogger("lastbeat.roles")
 CLOCK = SystemClock()
 _STOP_WITHIN_S = 9.0
 _SEND_TIMEOUT_S = 30.0
+_RECOVER_EVERY_S, _LEAVE_WITHIN_S = 2.0, 3.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -95,6 +95,9 @@ def run_auditor(settings: Settings) -> None:
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
+    from .counting import count_hot_days
+    from .recovering import open_recovery, recover_finding
+
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
         # Without a group, as for the watch; of the events it asks for no more than where they end.
@@ -104,12 +107,39 @@ def run_auditor(settings: Settings) -> None:
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
         accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
-        auditor = stack.enter_context(closing(Auditor(beats, data, accounts, state, settings.audit, CLOCK, me)))
+        recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
+        count = partial(count_hot_days, settings)
+        auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
+        stack.enter_context(closing(auditor))
+        stack.enter_context(_beside(auditor.recover_step, stop, every_s=_RECOVER_EVERY_S))
+        stack.enter_context(_beside(auditor.count_step, stop, every_s=settings.audit.count_every_s))
         health = settings.health
         stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
         log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         auditor.run(stop)
         log.info("auditor: stopped")
+
+
+@contextmanager
+def _beside(work: Callable[[], object], stop: threading.Event, every_s: float) -> Iterator[None]:
+    """Let `work` run every so often, on a thread of its own, until `stop` is set. It may take long: what is under way
+    then is not waited for but for a moment, since doing it again is harmless."""
+
+    def run() -> None:
+        while not CLOCK.wait(stop, every_s):
+            try:
+                work()
+            except Exception:
+                if not stop.is_set():  # else what it works on was closed under it
+                    log.exception("a look for what is missing failed, the next one goes on")
+
+    thread = threading.Thread(target=run, name="lastbeat-beside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_LEAVE_WITHIN_S)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -195,35 +225,6 @@ def _token_for_everything(settings: Settings) -> str:
         if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
             return token.token
     return ""
-
-
-@contextmanager
-def open_recovery(settings: Settings) -> Iterator[Recovery]:
-    """What gets missing ranges back, for the auditor and for a person: its `recover(sink, stream, first, last, since,
-    until)` looks into the journal, the other store and, by asking it, the service's own spool."""
-    from collector.ledger.view import LedgerView
-    from collector.resend.journal import JournalSource
-    from collector.resend.senders import Senders
-    from collector.resend.spool import SpoolSource
-    from collector.resend.wanted import ELASTIC, LAKE, Source
-
-    with ExitStack() as stack:
-        stores: dict[str, Source] = {}
-        if not settings.elastic or settings.elastic.archive:
-            from collector.resend.lake import LakeSource
-
-            stores[LAKE] = LakeSource(settings.lake_path, CLOCK)
-        if settings.elastic:
-            from collector.elastic.client import ElasticClient
-            from collector.resend.elastic import ElasticSource
-
-            client = stack.enter_context(closing(ElasticClient(settings.elastic)))
-            stores[ELASTIC] = ElasticSource(client, settings.elastic, CLOCK)
-        state = stack.enter_context(closing(open_state(settings)))
-        send = stack.enter_context(open_sender(settings))
-        journal = JournalSource(partial(open_journal, settings), CLOCK)
-        ledger = LedgerView(stack.enter_context(closing(open_ledger(settings))))
-        yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
 
 
 def open_state(settings: Settings) -> State:
@@ -313,11 +314,12 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
-    from collector.lake.files import holds
+
+    from .counting import is_archived
 
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    archived = partial(is_archived, settings) if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
 

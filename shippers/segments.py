@@ -58,6 +58,7 @@ class Segments:
         self._offset = 0  # what of the cursor's segment has been read
         self._next_number = self._segments[-1].number + 1 if self._segments else first_free
         self._active: int | None = None  # the open file; always the last segment
+        self._dirty = False  # it has what is not fsynced
         self._ahead: deque[tuple[int, Batch]] = deque()
         self._in_hand: dict[tuple[str, int], int] = {}
         self.damaged = 0
@@ -97,6 +98,7 @@ class Segments:
             places = [self._write(data, one) for data, one in zip(frames, batches, strict=True)]
             if self._active is not None:
                 os.fsync(self._active)
+                self._dirty = False
         except OSError:
             self._undo(before)
             raise
@@ -233,7 +235,7 @@ class Segments:
 
     def close(self) -> None:
         """Let go of the open file; what is not settled stays on disk."""
-        active, self._active = self._active, None
+        active, self._active, self._dirty = self._active, None, False
         if active is not None:
             os.close(active)
 
@@ -252,7 +254,7 @@ class Segments:
 
     def _write(self, data: bytes, batch: Batch) -> int:
         if self._active is None or self._segments[-1].size >= self._segment_bytes:
-            if self._active is not None:
+            if self._active is not None and self._dirty:
                 os.fsync(self._active)
             self.close()
             number = self._next_number
@@ -261,6 +263,7 @@ class Segments:
             self._next_number += 1
             self._segments.append(_Segment(number, 0, spans={}))
             sync(self._folder)
+        self._dirty = True
         segment, view = self._segments[-1], memoryview(data)
         if segment.spans is not None:
             add_span(segment.spans, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
@@ -12,7 +13,7 @@ from collector.ports import TopicPartition
 from .accounts import Accounts, Key
 from .assess import Assessor
 from .reconcile import cut, size
-from .said import Boot, Roll, Stream, day_of
+from .said import AUDITED, Boot, Roll, Stream, day_of
 from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
 
 MOST_NAMED = 200
@@ -69,7 +70,8 @@ def work_out(
     liars: list[Liar] = []
     for sink in sinks:
         for key, held in accounts.totals(sink).items():
-            sums.add(Key(*key), sink, stored=held.stored, dead=held.dead, void=held.void)
+            if key.dataset in AUDITED:
+                sums.add(key, sink, stored=held.stored, dead=held.dead, void=held.void)
     for day, name, reasons in roll.dropped():
         region, service, dataset = name.split("/")
         sums.drop(Key(day, region, service, dataset), reasons)
@@ -142,7 +144,15 @@ def _unsaid_liars(roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> list[
     ]
 
 
-def behind(accounts: Accounts, sinks: Sequence[str], ends: Mapping[TopicPartition, int]) -> dict[str, int]:
+class Positions(Protocol):
+    """Who knows how far sinks have read."""
+
+    def position(self, sink: str, tp: TopicPartition) -> int | None:
+        """Up to where a sink has accounted for a partition; None if it knows nothing of it."""
+        ...
+
+
+def behind(accounts: Positions, sinks: Sequence[str], ends: Mapping[TopicPartition, int]) -> dict[str, int]:
     """How many partitions each sink has not read to these ends."""
     return {sink: sum(1 for tp, end in ends.items() if end and (accounts.position(sink, tp) or 0) < end)
             for sink in sinks}  # fmt: skip

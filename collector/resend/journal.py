@@ -23,6 +23,8 @@ _POLL_S = 1.0
 _MOST_IN_VAIN = 10
 _LEEWAY_S = 60.0
 """Append times are of several brokers' clocks."""
+_NEWEST_S, _TIMES = 600.0, 12.0
+"""What is missed is mostly from just now: the last minutes are read first, then twelve times as much, and so on."""
 
 
 class JournalSource:
@@ -34,40 +36,52 @@ class JournalSource:
         self._open, self._clock = open_journal, clock
 
     def find(self, wanted: Wanted) -> Iterator[Batch]:
-        """See Source.find. Where the instance is known its own partition comes first, then, if need be, all others."""
+        """See Source.find. Where the instance is known its own partition comes first, then, if need be, all others;
+        of each the newest first."""
         with closing(self._open()) as journal:
             seen = IntervalSet()
             voids: list[Batch] = []
             read: set[TopicPartition] = set()
             for instance in (wanted.instance, "") if wanted.instance else ("",):
-                if not without(wanted.numbers, seen):
-                    return
-                with closing(journal.reader(None, [wanted.dataset])) as reader:
-                    for record in self._records(reader, wanted, instance, read):
-                        batch = self._copy(record, wanted, seen)
-                        if batch is None:
-                            continue
-                        if batch.header.void is not None:
-                            voids.append(batch)  # only what nobody has a body of
-                            continue
-                        seen.add(batch.header.first, batch.header.last)
-                        yield batch
+                there: set[TopicPartition] = set()
+                for span in spans(wanted.since, wanted.until):
+                    if not without(wanted.numbers, seen):
+                        return
+                    with closing(journal.reader(None, [wanted.dataset])) as reader:
+                        for record in self._records(reader, wanted, span, instance, read, there):
+                            batch = self._copy(record, wanted, seen)
+                            if batch is None:
+                                continue
+                            if batch.header.void is not None:
+                                voids.append(batch)  # only what nobody has a body of
+                                continue
+                            seen.add(batch.header.first, batch.header.last)
+                            yield batch
+                read |= there
             for void in voids:
                 if seen.missing(void.header.first, void.header.last):
                     seen.add(void.header.first, void.header.last)
                     yield void
 
-    def _records(self, reader: Reader, wanted: Wanted, instance: str, read: set[TopicPartition]) -> Iterator[Record]:
-        """The records of the time in question, of partitions that are not in `read` yet; they are afterwards."""
+    def _records(
+        self,
+        reader: Reader,
+        wanted: Wanted,
+        span: tuple[float, float],
+        instance: str,
+        but: set[TopicPartition],
+        there: set[TopicPartition],
+    ) -> Iterator[Record]:
+        """The records of a span of time, of all partitions that may have them `but` these; `there` tells which."""
         known = reader.assigned()
-        starts = reader.offsets_at(max(0.0, wanted.since - _LEEWAY_S), instance)
+        starts = reader.offsets_at(max(0.0, span[0] - _LEEWAY_S), instance)
         region = f".{wanted.region}." if wanted.region else "."
-        starts = {tp: at for tp, at in starts.items() if tp in known and tp not in read and region in tp.topic}
+        starts = {tp: at for tp, at in starts.items() if tp in known and tp not in but and region in tp.topic}
         reader.pause(list(known - starts.keys()))
         for tp, at in starts.items():
             reader.seek(tp, at)
         ends = {tp: starts[tp] + behind for tp, behind in reader.lag().items() if behind and tp in starts}
-        read.update(starts)
+        there.update(starts)
         in_vain = 0
         while ends:
             try:
@@ -78,7 +92,7 @@ class JournalSource:
                 end = ends.get(record.tp)
                 if end is None:
                     continue
-                late = record.appended_at > wanted.until + _LEEWAY_S
+                late = record.appended_at > span[1] + _LEEWAY_S
                 if late or record.next_offset >= end:
                     del ends[record.tp]
                     reader.pause([record.tp])
@@ -108,6 +122,16 @@ class JournalSource:
         except BadBatch:
             return None
         return aged(batch, record.appended_at, self._clock.time())
+
+
+def spans(since: float, until: float) -> Iterator[tuple[float, float]]:
+    """The time from `since` to `until` in spans, the newest and shortest first."""
+    length = _NEWEST_S
+    while until - length > since:
+        yield until - length, until
+        until -= length
+        length *= _TIMES
+    yield since, until
 
 
 def aged(batch: Batch, at: float, now: float) -> Batch:

@@ -117,3 +117,17 @@ def count_of(numbers: Iterable[Interval]) -> int:
 def spelled(numbers: Iterable[Interval]) -> str:
     """Numbers for people: `101–300, 412`."""
     return ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in numbers)
+
+
+def words_of(found: Recovered) -> str:
+    """What came of it, for people, in one line."""
+    parts = [f"{spelled(numbers)} sent again from the {name}" for name, numbers in found.found.items()]
+    nowhere = without(found.left, IntervalSet((*found.pending, *found.lacking)))
+    for numbers, words in (
+        (found.pending, "asked of its service"),
+        (found.lacking, "which its service has no more"),
+        (nowhere, "nowhere to be had"),
+    ):
+        if numbers:
+            parts.append(f"{spelled(numbers)} {words}")
+    return "; ".join([*parts, *(f"{name} can't be asked: {why}" for name, why in found.trouble.items())])

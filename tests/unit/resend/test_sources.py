@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from collector.journal.local import LocalJournal
 from collector.journal.memory import MemoryJournal
 from collector.ports import Journal, TopicPartition
-from collector.resend.journal import JournalSource
+from collector.resend.journal import JournalSource, spans
 from collector.resend.lake import LakeSource
 from collector.resend.sealing import Stored, sealed
 from collector.resend.wanted import Wanted
@@ -53,7 +53,10 @@ class NotClosed:
     """The one journal in memory, for somebody who will close it."""
 
     def __init__(self, journal: Journal) -> None:
-        self.append, self.reader = journal.append, journal.reader
+        self.append, self._inner = journal.append, journal
+
+    def reader(self, *args):
+        return self._inner.reader(*args)
 
     def close(self) -> None:
         pass
@@ -88,6 +91,40 @@ def test_only_the_time_in_question_is_read(world) -> None:
     assert {2_001, 2_100} <= set(found)
     assert max(found) <= 2_200, "what came later"
     assert min(found) > 1_500, "what came long before"
+
+
+def test_the_newest_is_looked_through_first_and_no_more_than_is_needed() -> None:
+    assert list(spans(0, 100)) == [(0, 100)]
+    found = list(spans(0, 1e6))
+    assert found[0] == (1e6 - 600, 1e6)
+    assert found[-1][0] == 0
+    assert [end for _, end in found[1:]] == [start for start, _ in found[:-1]], "without a gap"
+    assert len(list(spans(0, 86_400 * 400))) < 10
+    clock = FakeClock(NOON)
+    journal = MemoryJournal(clock)
+    for first in range(1, 20_000, 10):
+        journal.append([batch(first, 10)])
+        clock.advance(10)
+    read: list[int] = []
+
+    class Counting(NotClosed):
+        def reader(self, *args):
+            reader = journal.reader(*args)
+            poll = reader.poll
+
+            def counted(*args):
+                records = poll(*args)
+                read.append(len(records))
+                return records
+
+            reader.poll = counted
+            return reader
+
+    found = list(JournalSource(partial(Counting, journal), clock).find(wanted(19_951, 19_960, until=clock.time())))
+    assert numbers(found) == list(range(19_951, 19_961))
+    assert sum(read) < 100
+    found = list(JournalSource(partial(Counting, journal), clock).find(wanted(41, 60, until=clock.time())))
+    assert sorted(numbers(found)) == list(range(41, 61))
 
 
 def test_a_batch_that_came_twice_is_given_once_and_a_void_only_where_there_is_no_body(world) -> None:

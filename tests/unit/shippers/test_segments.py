@@ -138,7 +138,7 @@ def test_keeping_costs_one_fsync_for_each_file_and_none_beside(tmp_path, monkeyp
     monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), calls.append(handle)))
     settled(tmp_path, 1_000_000, 400)
     files_begun = int(max(path.stem for path in tmp_path.iterdir()))
-    assert len(calls) <= 400 + 2 * files_begun
+    assert len(calls) <= 400 + files_begun
     assert files_begun < 8
 
 
