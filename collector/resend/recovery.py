@@ -39,6 +39,7 @@ class _Work:
     got: IntervalSet = field(default_factory=IntervalSet)
     found: dict[str, IntervalSet] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
+    voids: list[tuple[str, Batch]] = field(default_factory=list)
 
     @property
     def left(self) -> tuple[Interval, ...]:
@@ -89,6 +90,7 @@ class Recovery:
                 numbers = self._worth_a_look(work) if kind == JOURNAL else work.left
                 if numbers and self._fetch(source, work, numbers) and kind == JOURNAL:
                     self._remember(work)
+        self._send_voids(work)
         asked = self._ask(work) if only in ("", SPOOL) and work.left else Asked()
         for first, last in asked.sent:
             work.got.add(first, last)
@@ -108,10 +110,11 @@ class Recovery:
 
     def _remember(self, work: _Work) -> None:
         since, gone = self._searched.pop(work.wanted.stream, (work.wanted.since, IntervalSet()))
-        if since > work.wanted.since:
-            since, gone = work.wanted.since, IntervalSet()
-        if work.left:
-            self._searched[work.wanted.stream] = since, IntervalSet((*gone, *work.left))
+        if since > work.wanted.since:  # it was not looked for so far back
+            gone = IntervalSet()
+        voids = IntervalSet((void.header.first, void.header.last) for _, void in work.voids)
+        if left := without(work.left, voids):
+            self._searched[work.wanted.stream] = work.wanted.since, IntervalSet((*gone, *left))
             while len(self._searched) > _MOST_REMEMBERED:
                 del self._searched[next(iter(self._searched))]
 
@@ -119,7 +122,9 @@ class Recovery:
         """Send again what a source has, as it is found, a bounded piece at a time. Whether all of it was looked at."""
         try:
             for some in _pieces(source.find(replace(work.wanted, numbers=numbers))):
-                work.note(source.name, self._sent(some, source.name, work))
+                work.voids += [(source.name, batch) for batch in some if batch.header.void is not None]
+                bodies = [batch for batch in some if batch.header.void is None]
+                work.note(source.name, self._sent(bodies, source.name, work) if bodies else [])
         except _CannotSend as error:
             raise error.why from error
         except Unavailable as error:
@@ -127,6 +132,15 @@ class Recovery:
             work.trouble[source.name] = str(error)
             return False
         return source.name not in work.trouble
+
+    def _send_voids(self, work: _Work) -> None:
+        """That numbers were given up is sent again only where no source had their events."""
+        for name, void in work.voids:
+            if without(work.wanted.parts(void.header.first, void.header.last), work.got):
+                try:
+                    work.note(name, self._sent([void], name, work))
+                except _CannotSend as error:
+                    raise error.why from error
 
     def _sent(self, batches: Sequence[Batch], name: str, work: _Work) -> list[Batch]:
         """Which of them were sent. A gateway turns all of a request away for one: then each goes by itself."""
