@@ -29,6 +29,7 @@ log = logging.getLogger("lastbeat.ledger")
 QUIET_S = 3_600
 """A stream that nothing came of for so long has ended, as far as folding goes."""
 _MANY_CHANGES, _MOST_CHANGES = 64, 512
+_AT_ONCE = 4
 _DAY_S = 86_400
 
 
@@ -138,11 +139,11 @@ class LedgerKeeper:
                 book.fresh, book.position = Ledger(), reached
 
     def upkeep(self) -> int:
-        """Make snapshots where many changes have come together, folding what has ended and forgetting what is old;
-        says of how many partitions. Raises Unavailable."""
+        """Make snapshots where many changes have come together, folding what has ended and forgetting what is old: of a
+        few partitions, so that no stop waits for long; says of how many. Raises Unavailable."""
         with self._lock:
-            due = [tp for tp, book in self._books.items() if _is_due(book)]
-        return sum(self.compact(tp) for tp in due)
+            due = [(book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
+        return sum(self.compact(tp) for _, tp in sorted(due, reverse=True)[:_AT_ONCE])
 
     def compact(self, tp: TopicPartition) -> bool:
         """Make a snapshot of one partition. False if it isn't ours any more, or another owner made one first: then it
