@@ -139,6 +139,18 @@ class Reader(Protocol):
         bytes). 0 says: read to the end as it stood when this was called."""
         ...
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """Where to read on from for what was appended at `at` (seconds since the epoch) or later: for each partition
+        an offset at or before the first such record, its end if there is none. With `instance`, of each topic only the
+        partition that its batches go to, where the journal knows that. Asks; may raise Unavailable."""
+        ...
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """The offset behind the last record of every partition of these datasets that there is now, whoever reads it:
+        all that was appended before this was called lies below. An empty partition's is where its first record will
+        be, or 0. Nothing of this reader moves. Raises Unavailable."""
+        ...
+
     def close(self) -> None:
         """Leave. Commits nothing by itself."""
         ...

@@ -11,9 +11,10 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from collector.dead_letters import source_of
 from collector.figures import labelled
 from collector.ports import Conflict, Outcome, State, Table, TopicPartition
 from shippers.clock import Clock
@@ -46,11 +47,22 @@ class _Book:
 
 class LedgerKeeper:
     """One sink's ledger for one indexer. `settle`, `flush`, `load` and `forget` are called by the indexer's thread,
-    `upkeep` by any other one, `metrics` by any. Days older than `keep_days` are forgotten."""
+    `upkeep` by any other one, `metrics` by any. Days older than `keep_days` are forgotten. `begin` is called once,
+    before the first partition is loaded: it rebuilds a ledger that is lost, or wasn't there yet."""
 
-    def __init__(self, state: State, sink: str, clock: Clock, *, keep_days: int = 400, owner: str = "") -> None:
+    def __init__(
+        self,
+        state: State,
+        sink: str,
+        clock: Clock,
+        *,
+        keep_days: int = 400,
+        owner: str = "",
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
         self._state, self._sink, self._clock, self._keep_days = state, sink, clock, keep_days
         self._owner = owner or secrets.token_hex(4)
+        self._begin, self._begun = begin, False
         self._books: dict[TopicPartition, _Book] = {}
         self._lock = threading.Lock()
         self._flushes = 0
@@ -61,14 +73,18 @@ class LedgerKeeper:
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int | None]:
         """Take over partitions: what is kept of them, and how far that goes. One that the ledger has never seen begins
-        where its reading does, at `starts`. Raises Unavailable; then none is taken over."""
+        where its reading does, at `starts` or the very beginning, which is kept before anything of it is written: else
+        a crash could leave its first events out. Raises Unavailable; then none is taken over."""
+        if not self._begun:
+            self._begin()
+            self._begun = True
         found = read(self._state, self._sink, tps)
         books = {tp: self._opened(found.get((self._sink, tp), Kept())) for tp in tps}
         begun: dict[str, dict[str, object]] = {}
         for tp, book in books.items():
-            if book.position is None and tp in starts:
-                book.position = starts[tp]
-                begun[self._change_key(tp)] = {"position": starts[tp]}
+            if book.position is None:
+                book.position = starts.get(tp, 0)
+                begun[self._change_key(tp)] = {"position": book.position}
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
@@ -93,15 +109,13 @@ class LedgerKeeper:
                 if new_stream and not book.ledger.missing(header.stream, header.first, header.last):
                     continue  # of a stream that was folded: never counted twice
                 seen_before = book.position is not None and record.next_offset <= book.position
-                where = f"{record.tp.topic}/{record.tp.partition}/{record.offset}"
                 dead, void = outcome.dead_numbers, outcome.void_numbers
-                lie = book.ledger.settle(header, dead, void, judged=not seen_before, where=where, now=now)
+                lie = book.ledger.settle(header, dead, void, judged=not seen_before, now=now)
                 book.fresh.settle(header, dead, void, judged=False)
                 if new_stream:
-                    lie = self._elsewhere(record.tp, header.stream, where) or lie
+                    lie = self._elsewhere(record.tp, header.stream) or lie
                 if lie is not None:
-                    book.fresh.lie(lie)
-                    self._say(lie)
+                    self._take_note(book, header.stream, source_of(record))
 
     def flush(self, positions: Mapping[TopicPartition, int]) -> None:
         """Keep everything that is settled, and that all below `positions` is; durable on return. Raises Unavailable:
@@ -142,8 +156,8 @@ class LedgerKeeper:
         if kept.generation != book.generation and was_rebuilt(kept.generation):
             return self._reload(tp)  # what is known here does not count any more
         with self._lock:
-            for doc in (*kept.snapshot, *kept.changes.values()):
-                merge_doc(book.ledger, doc)
+            for doc in (*kept.snapshot, *(doc for key, doc in kept.changes.items() if f"-{self._owner}-" not in key)):
+                merge_doc(book.ledger, doc)  # what this owner changed it knows
             now = int(self._clock.monotonic())
             book.ledger.age(_day(self._clock.time() - self._keep_days * _DAY_S), now - QUIET_S)
             book.ledger.fold(now - QUIET_S)
@@ -193,7 +207,7 @@ class LedgerKeeper:
                 self._lying.add(account.stream)
         return book
 
-    def _elsewhere(self, tp: TopicPartition, stream: str, where: str) -> Lie | None:
+    def _elsewhere(self, tp: TopicPartition, stream: str) -> Lie | None:
         """A stream that is new to its partition, and known in another: with the same sender, or it is a lie."""
         mine = self._books[tp].ledger.accounts.get(stream)
         for other, book in self._books.items():
@@ -201,10 +215,20 @@ class LedgerKeeper:
             if mine is not None and theirs is not None and theirs.certain and mine.certain:
                 probe = Account(stream)
                 for one in (theirs, mine):
-                    lie = probe.identify(one.region, one.service, one.instance, certain=True, where=where)
+                    lie = probe.identify(one.region, one.service, one.instance, certain=True)
                 if lie is not None:
                     return mine.lie(lie)
         return None
+
+    def _take_note(self, book: _Book, stream: str, where: str) -> None:
+        """Of the lies that a record has just told: where that was, durably, and in the log."""
+        account = book.ledger.accounts[stream]
+        for lie in account.lies:
+            if not lie.where:
+                told = replace(lie, where=where)
+                account.lie(told)
+                book.fresh.lie(told)
+                self._say(told)
 
     def _say(self, lie: Lie) -> None:
         self._lies[lie.kind] += 1

@@ -100,8 +100,8 @@ def test_what_is_flushed_is_there_after_a_restart_and_what_is_not_is_not() -> No
 def test_a_partition_that_the_ledger_has_never_seen_begins_where_reading_does() -> None:
     world = World()
     keeper = LedgerKeeper(world.state, "lake", world.clock)
-    assert keeper.load([TP, NEXT], {TP: 70}) == {TP: 70, NEXT: None}
-    assert world.view().positions("lake") == {TP: 70}
+    assert keeper.load([TP, NEXT], {TP: 70}) == {TP: 70, NEXT: 0}
+    assert world.view().positions("lake") == {TP: 70, NEXT: 0}
 
 
 def test_a_flush_that_fails_keeps_all_of_it_for_the_next() -> None:
@@ -110,7 +110,7 @@ def test_a_flush_that_fails_keeps_all_of_it_for_the_next() -> None:
     world.state.writes_left = 0
     with pytest.raises(Unavailable):
         keep(keeper, [outcome(0, header(1, 10))])
-    assert world.view().positions("lake") == {}
+    assert world.view().positions("lake") == {TP: 0}
     world.state.writes_left = None
     keep(keeper, [outcome(1, header(11, 10))])
     assert world.stored() == [(1, 20)]
@@ -133,7 +133,7 @@ def test_a_snapshot_takes_the_place_of_the_changes_and_says_the_same() -> None:
     for number in range(10):
         keep(keeper, [outcome(number, header(number * 10 + 1, 10), dead=[(number * 10 + 3, number * 10 + 3)])])
     before = world.view().account("lake", STREAM)
-    assert world.rows("d/") == 10
+    assert world.rows("d/") == 11
     assert keeper.compact(TP)
     assert (world.rows("d/"), world.rows("s/")) == (0, 1)
     keep(keeper, [outcome(10, header(101, 10))])
