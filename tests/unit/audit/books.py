@@ -48,8 +48,9 @@ class Books:
     def last(self, sink: str, stream: str) -> int:
         return max((last for _, last in self.numbers[sink][stream]), default=0)
 
-    def void_to(self, sink: str, stream: str) -> int:
-        return max((last for _, last in self.void[sink][stream]), default=0)
+    def void_tail(self, sink: str, stream: str) -> Interval | None:
+        runs = list(self.void[sink][stream])
+        return runs[-1] if runs and runs[-1][1] == self.last(sink, stream) else None
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
         return DAY if number in self.numbers[sink][stream] else ""
