@@ -15,7 +15,7 @@ from .accounts import Accounts
 from .barrier import Barriers
 from .findings import KEPT_S, Finding
 from .reconcile import Facts, Judged, Verdict, acked_by, judge
-from .said import Boot, Mark, Roll, Stream, day_of
+from .said import AUDITED, Boot, Mark, Roll, Stream, day_of
 
 Name = tuple[str, str]
 """A sink, and a stream."""
@@ -164,9 +164,11 @@ class Assessor:
         for boot in self._roll.boots.values():
             if boot.boot in self._open or not (boot.stopping or self._roll.is_late(boot)):
                 continue
-            for dataset, stream in boot.datasets.items():
-                name = boot.stream(dataset)
-                if any(self._accounts.last(sink, name) > stream.said for sink in self.sinks):
+            for dataset in AUDITED:
+                known = max((self._accounts.last(sink, boot.stream(dataset)) for sink in self.sinks), default=0)
+                if known and dataset not in boot.datasets:  # it ended before a beat spoke of these
+                    boot.datasets[dataset] = Stream(floor=0 if self._roll.is_whole(boot) else known)
+                if known > (boot.datasets[dataset].said if dataset in boot.datasets else 0):
                     self._open[boot.boot] = None
 
     def _meet_sinks(self, now: float) -> None:

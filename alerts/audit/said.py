@@ -185,6 +185,11 @@ class Roll:
         allowed_s = max(60.0, 3 * (boot.interval_s + boot.grace_s))
         return pulse is not None and pulse.now - boot.heard > allowed_s
 
+    def is_whole(self, boot: Boot) -> bool:
+        """Whether it was born after its partition began to be read, so that all its beats were."""
+        pulse = self.pulses.get(boot.tp)
+        return boot.number == 1 or (pulse is not None and boot.born_at >= pulse.since)
+
     def is_late(self, boot: Boot) -> bool:
         """Whether its next beat should have come by now."""
         pulse = self.pulses.get(boot.tp)

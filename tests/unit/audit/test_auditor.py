@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from shippers.batch import Header, seal
 from shippers.errors import Unavailable
 from tests.unit.audit.books import DAY, Sender, World
 
@@ -397,3 +400,17 @@ def test_numbers_that_a_living_process_gave_up_are_no_kill() -> None:
         world.run(1)
     assert world.statement.of("lake").void == 20
     assert world.lost == {}
+
+
+def test_a_process_that_was_killed_before_a_beat_spoke_of_its_events_has_a_counted_tail_too() -> None:
+    world = World()
+    pay = Sender(world, spool=True)
+    pay.beats = 1
+    said = {"interval_s": 2.0, "grace_s": 4.0, "state": "up", "uptime_s": 0.0, "spool": True, "datasets": {}}
+    header = Header(f"{pay.boot}.heartbeat", 1, 0, "eu", "heartbeat", DAY, "pay", "pay-1", 0)
+    world.journal.append([seal(header, [json.dumps({"heartbeat": said}).encode()])])
+    pay.log(10)
+    pay.killed(5)
+    world.run(9)
+    [tail] = world.statement.head.tails
+    assert (tail.ranges, tail.counted) == (((11, 15),), True)
