@@ -103,13 +103,15 @@ class Liar:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One stream of one day that two stores have differently; `words` say what, with the ranges."""
+    """One stream of one day that two stores have differently; `words` say what, with the ranges. Not `lacking`: there is
+    only more than there should be."""
 
     day: str
     region: str
     dataset: str
     stream: str
     words: str
+    lacking: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ processes. For Elasticsearch the day is as large as LASTBEAT_BENCH_ELASTIC says 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import resource
 import tempfile
 import time
@@ -37,6 +39,7 @@ _EVENTS = int(os.environ.get("LASTBEAT_BENCH_EVENTS", "10000000"))
 _ELASTIC = int(os.environ.get("LASTBEAT_BENCH_ELASTIC", "1000000"))
 _PROCESSES = 20_000
 _DAY = "2026-11-21"
+_NUMBER = re.compile(rb'"stream":"[^"]*","sequence":\d+}')
 
 
 def run(report: Report) -> None:
@@ -90,7 +93,7 @@ def _fill(sink: Sink, state: SqliteState, name: str, clock: FakeClock, events: i
         keeper.flush({each.tp: each.next_offset for each in some})
         some.clear()
 
-    for number, batch in enumerate(batches(events)):
+    for number, batch in enumerate(map(_numbered, batches(events))):
         some.append(_record(batch, number))
         if len(some) >= 300:
             write()
@@ -98,6 +101,14 @@ def _fill(sink: Sink, state: SqliteState, name: str, clock: FakeClock, events: i
         write()
     for tp in known:
         keeper.compact(tp)
+
+
+def _numbered(batch: Batch) -> Batch:
+    """The shop's lines all bear one stream; here each says its own, as a shipper's does."""
+    numbers = itertools.count(batch.header.first)
+    stream = batch.header.stream.encode()
+    lines = _NUMBER.sub(lambda _: b'"stream":"%b","sequence":%d}' % (stream, next(numbers)), batch.body).splitlines()
+    return seal(batch.header, lines)
 
 
 def _count(state: SqliteState, sink: str, store: Inventory) -> tuple[int, float]:

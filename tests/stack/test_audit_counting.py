@@ -27,7 +27,7 @@ from collector.ports import Record, Sink
 from collector.settings import LakeSettings
 from shippers.clock import FakeClock
 from tests.servers import elastic_settings, remove
-from tests.stack.elastic_events import DAY, NOON, PAY, batch, record
+from tests.stack.elastic_events import DAY, NOON, PAY, batch, line, record
 
 INDEX_DAY = DAY.replace("-", ".")
 
@@ -121,3 +121,13 @@ def test_a_day_that_is_not_proven_is_not_deleted_and_goes_once_it_is(both: Both)
     both.write(dataclasses.replace(record(3, batch(21, 5))), only="lake")
     assert ageing.run().deleted
     assert days.has("business", "cn-east", DAY)
+
+
+def test_a_line_that_says_another_stream_than_its_header_is_found_by_its_identity(both: Both) -> None:
+    liar = line(2, stream="someoneelse1.business")
+    both.write(record(0, batch(1, 3, bad={2: liar})))
+    assert [each.stream for each in both.count().differences] == ["someoneelse1.business"]
+    both.delete(2)
+    assert "elastic lacks 2 (1 events), which its ledger has as stored" in [
+        each.words for each in both.count().differences
+    ]
