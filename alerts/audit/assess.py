@@ -47,6 +47,8 @@ class Assessor:
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
+        self._passed: dict[tuple[str, str], int] = {}
+        """Up to which round each sink has read each topic. It never falls, though barriers are let go."""
         self._sweep_at = float("-inf")
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
@@ -80,7 +82,7 @@ class Assessor:
             for sink in self.sinks:
                 at = passed.get((sink, topic))
                 if at is None:
-                    at = passed[sink, topic] = self._barriers.passed(topic, partial(self._accounts.position, sink))
+                    at = passed[sink, topic] = self._pass(sink, topic)
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
@@ -89,13 +91,22 @@ class Assessor:
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
 
+    def _pass(self, sink: str, topic: str) -> int:
+        passed = self._barriers.passed(topic, partial(self._accounts.position, sink))
+        self._passed[sink, topic] = passed = max(passed, self._passed.get((sink, topic), -1))
+        return passed
+
     def _facts(
         self, boot: Boot, name: str, stream: Stream, sink: str, passed: int, over: int | None, seen: float
     ) -> Facts:
+        finding = self.findings.get(Finding.key_of(sink, name))
+        judged = (
+            finding.judged if finding is not None else 0
+        )  # it was passed once: a restart, or a stall, undoes nothing
         return Facts(
-            last=max(stream.last, self._accounts.last(sink, name)),
-            acked=acked_by(stream.marks, passed),
-            ripe=acked_by(stream.marks, passed, seen if boot.stopping else seen - boot.interval_s),
+            last=max(stream.last, self._accounts.last(sink, name), judged),
+            acked=max(judged, acked_by(stream.marks, passed)),
+            ripe=max(judged, acked_by(stream.marks, passed, seen if boot.stopping else seen - boot.interval_s)),
             proven=stream.proven_to(sink),
             over=over is not None and over <= passed,
             spooled=bool(boot.spooled),
