@@ -29,7 +29,7 @@ class Finding:
     `holes` are still missing, the first MAX_RANGES of them named, all counted in `missing`; `found` were and are there
     again. `since` is when the beat came that said they are durable, `beat` its number. `judged`: up to here all that is
     missing is lost, which stays true whoever asks. `sources`: how many numbers were got back from where. `ended_at` is
-    set once nothing is missing any more.
+    set once nothing is missing any more, or it is given up: then `missing` is lost for good, and stays in the sum.
     """
 
     sink: str
@@ -50,6 +50,7 @@ class Finding:
     tried: str = ""
     sources: Mapping[str, int] = field(default_factory=dict)
     ended_at: float | None = None
+    given_up: bool = False
 
     @property
     def key(self) -> str:
@@ -80,7 +81,12 @@ class Finding:
             judged=max(self.judged, still[-1][1] if still else 0),
             found=tuple(found.without(IntervalSet(still)))[-MAX_RANGES:],
             ended_at=None if still else now,
+            given_up=False,
         )
+
+    def give_up(self, now: float) -> Finding:
+        """The same, over though its numbers are missing: they are not asked for any more."""
+        return replace(self, ended_at=now, given_up=True)
 
     def tried_again(self, sources: Mapping[str, int], words: str) -> Finding:
         """Somebody tried to get it back."""

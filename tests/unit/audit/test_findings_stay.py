@@ -1,5 +1,5 @@
-"""A finding stays open until what it names is there: no restart, stall or newer doubt closes it, and none is closed with
-evidence that isn't true."""
+"""A finding stays open until what it names is there: no restart, stall or newer doubt closes it, and none is closed
+with evidence that isn't true."""
 
 from __future__ import annotations
 
