@@ -103,8 +103,8 @@ class Liar:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One stream of one day that two stores have differently; `words` say what, with the ranges. Not `lacking`: there is
-    only more than there should be."""
+    """One stream of one day that two stores have differently; `words` say what, with the ranges. Not `lacking`: there
+    is only more than there should be."""
 
     day: str
     region: str
