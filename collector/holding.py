@@ -60,13 +60,6 @@ class Apart:
         """A try of all that was in here came to nothing, for reasons that aren't its own."""
         self.hold, self.due = Hold(records), due
 
-    def lowest(self) -> dict[TopicPartition, int]:
-        """The lowest offset of each partition: no commit may pass it."""
-        found: dict[TopicPartition, int] = {}
-        for record in self.hold.records:
-            found[record.tp] = min(record.offset, found.get(record.tp, record.offset))
-        return found
-
     def overflow(self, waiting: Hold, now: float) -> dict[TopicPartition, int]:
         """The partitions that must be given back, the largest first, each with the offset to read on from. Their
         records are gone from here; those in `waiting` are the caller's to let go."""
@@ -97,6 +90,15 @@ class Apart:
         """These partitions are another's."""
         self.hold = self.hold.without(tps)
         self._absent = {tp: until for tp, until in self._absent.items() if tp not in tps}
+
+
+def lowest(records: Iterable[Record]) -> dict[TopicPartition, int]:
+    """The lowest offset of each partition: no commit may pass it."""
+    found: dict[TopicPartition, int] = {}
+    for record in records:
+        if record.offset < found.get(record.tp, record.next_offset):
+            found[record.tp] = record.offset
+    return found
 
 
 def capped(positions: Mapping[TopicPartition, int], lowest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

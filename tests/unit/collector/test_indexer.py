@@ -23,6 +23,8 @@ BEATS = TopicPartition("lastbeat.cn-east.heartbeat", 0)
 class Sink:
     """Keeps what it is given; `script` holds what the next writes do: an error, or the indices to try again."""
 
+    lanes = 1
+
     def __init__(self, positions: Mapping[TopicPartition, int] | None = None) -> None:
         self.script: list[Exception | set[int]] = []
         self.written: list[list[Record]] = []
