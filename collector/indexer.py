@@ -28,7 +28,7 @@ log = logging.getLogger("lastbeat.indexer")
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
-_PATIENCE_S, _GLANCE_S = 0.25, 0.02
+_PATIENCE_S, _GLANCE_S = 0.25, 0.05
 _STALLED_S = 120.0
 _LAG_EVERY_S = 5.0
 _CANARY = b'"canary":true'
