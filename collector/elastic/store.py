@@ -171,10 +171,12 @@ class ElasticStore:
             answer = self._searching.aggregate(part, query_of(part), split_by(by, each))
             found: Counts[dict[int, int]] = {}
             for value, inner in _parts(by, answer):
-                counts = found.setdefault(value, {})
+                counts: dict[int, dict[int, int]] = {}
                 for length in inner["lengths"]["buckets"]:
                     for bucket in length["steps"]["buckets"]:
                         counts.setdefault(_step(bucket, step_s), {})[int(length["key"])] = bucket["doc_count"]
+                if counts:
+                    found[value] = counts
             return found
 
         return self._in_parts(where, step_s, max(1, _MOST_BUCKETS // len(ranges)), ask)
