@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from .ports import Record, TopicPartition
+from .ports import Outcome, Record, TopicPartition
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 _LONGEST_ABSENCE_S = 30.0
@@ -90,6 +92,16 @@ class Apart:
         """These partitions are another's."""
         self.hold = self.hold.without(tps)
         self._absent = {tp: until for tp, until in self._absent.items() if tp not in tps}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write under way. Of partitions in `gone` nothing it says counts: another reads them, or they are read anew."""
+
+    future: Future[list[Outcome]]
+    hold: Hold
+    apart: bool
+    gone: set[TopicPartition] = field(default_factory=set)
 
 
 def lowest(records: Iterable[Record]) -> dict[TopicPartition, int]:

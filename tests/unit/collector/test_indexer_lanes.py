@@ -169,7 +169,7 @@ def test_a_partition_that_is_read_anew_counts_for_nothing_in_the_other_write() -
     assert bench.committed() == 40
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["well", "down", "some", "step", "lost"])), max_size=40))
 def test_whatever_comes_of_the_writes_nothing_is_committed_unsettled_and_all_is_stored(
     story: list[tuple[int, str]],
