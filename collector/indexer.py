@@ -315,9 +315,8 @@ class Indexer:
         self._writes.append(Write(self._writer.submit(self._sink.write, hold.records), hold, apart))
 
     def _settle(self, *, wait: bool = False) -> None:
-        """Take in what became of the writes that are done."""
+        """Take in what became of the writes that are done; wait for all of them, if so told."""
         for write in [write for write in self._writes if wait or write.future.done()]:
-            futures.wait([write.future])
             self._writes.remove(write)
             self._settle_one(write)
 
