@@ -1,0 +1,168 @@
+"""What is really there: the stores' raw rows, the dead letters, the journal's beats. Reads; judges nothing.
+
+The lake is read through Delta's own log and DuckDB, Elasticsearch by plain searches: none of the product's reading code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+from deltalake import DeltaTable
+
+from collector.dead_letters import WHOLE_BATCH, Among, is_void
+from collector.elastic.client import ElasticClient
+from collector.ports import Gap
+from collector.settings import ElasticSettings
+from compose.settings import Settings
+from compose.wiring import open_dead_letters, open_journal
+from shippers.batch import Header
+
+_ID = re.compile(r"drill (\S+) (\d+)")
+_PAGE = 10_000
+_ALL = 1_000_000
+_POLL_BYTES = 8 * 1024 * 1024
+
+Numbers = dict[str, Counter[int]]
+
+
+@dataclass(slots=True)
+class Rows:
+    """What one store holds: how often each event is there, by the number in its message under its run's name, and by
+    its number in its stream."""
+
+    by_run: Numbers = field(default_factory=lambda: defaultdict(Counter))
+    by_stream: Numbers = field(default_factory=lambda: defaultdict(Counter))
+    events: int = 0
+
+    def add(self, stream: str, sequence: int, message: str) -> None:
+        """Count one row."""
+        self.events += 1
+        self.by_stream[stream][sequence] += 1
+        if found := _ID.fullmatch(message):
+            self.by_run[found[1]][int(found[2])] += 1
+
+    @property
+    def twice(self) -> int:
+        """How many rows are copies of another by their numbers."""
+        return sum(times - 1 for numbers in self.by_stream.values() for times in numbers.values())
+
+
+def in_lake(lake: Path, dataset: str = "business") -> Rows:
+    """Every row of one table of the lake."""
+    rows = Rows()
+    root = lake / dataset
+    if not DeltaTable.is_deltatable(str(root)):
+        return rows
+    files = DeltaTable(root).file_uris()
+    if not files:
+        return rows
+    with duckdb.connect() as con:
+        found = con.execute("SELECT stream, sequence, coalesce(message, '') FROM read_parquet(?)", [files])
+        while some := found.fetchmany(_PAGE):
+            for stream, sequence, message in some:
+                rows.add(stream, sequence, message)
+    return rows
+
+
+def in_elastic(settings: ElasticSettings, dataset: str = "business") -> Rows:
+    """Every document of one dataset in Elasticsearch, made findable first."""
+    rows = Rows()
+    with closing(ElasticClient(settings)) as client:
+        client.ask("POST", f"/{settings.prefix}-{dataset}-*/_refresh")
+        for hit in _documents(client, f"{settings.prefix}-{dataset}-*"):
+            stream, _, sequence = hit["_id"].rpartition(":")
+            [message] = hit.get("fields", {}).get("message", [""])
+            rows.add(stream, int(sequence), message)
+    return rows
+
+
+def _documents(client: ElasticClient, pattern: str) -> Iterator[Mapping[str, object]]:
+    pit = client.ask("POST", f"/{pattern}/_pit?keep_alive=1m&ignore_unavailable=true")["id"]
+    after: object = None
+    try:
+        while True:
+            body = {
+                "size": _PAGE, "_source": False, "docvalue_fields": ["message"], "pit": {"id": pit, "keep_alive": "1m"},
+                "sort": ["_shard_doc"], "track_total_hits": False,
+            }  # fmt: skip
+            hits = client.ask("POST", "/_search", body if after is None else {**body, "search_after": after})
+            yield from (found := hits["hits"]["hits"])
+            if len(found) < _PAGE:
+                return
+            after = found[-1]["sort"]
+    finally:
+        client.ask("DELETE", "/_pit", {"id": pit}, allow=(404,))
+
+
+@dataclass(slots=True)
+class Letters:
+    """The numbers of each stream that are dead letters, and those that void batches account for."""
+
+    dead: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    void: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+
+def letters(settings: Settings) -> dict[str, Letters]:
+    """What each store has as dead letters. A whole broken batch only claims its numbers: it accounts for none."""
+    found = {}
+    for name, keeper in open_dead_letters(settings).items():
+        found[name] = mine = Letters()
+        for letter in keeper.find(Among(), _ALL):
+            if not letter.reason.startswith(WHOLE_BATCH):
+                numbers = mine.void if is_void(letter) else mine.dead
+                numbers[letter.stream].update(range(letter.first, letter.first + letter.count))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the last beat of a boot says of its business events."""
+
+    beat: int
+    last: int = 0
+    acked: int = 0
+    dropped: int = 0
+
+
+class Beats:
+    """The last beat of every boot, from the journal, read on from where the last call ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._journal = open_journal(settings)
+        self._reader = self._journal.reader(None, ["heartbeat"])
+        self.said: dict[str, Said] = {}
+
+    def __enter__(self) -> Beats:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._journal.close()
+
+    def read(self) -> None:
+        """Take in all that is there by now. Raises Unavailable."""
+        while True:
+            try:
+                records = self._reader.poll(_POLL_BYTES, 0.5)
+            except Gap:
+                continue
+            for record in records:
+                if b'"canary":true' not in record.header and record.body:
+                    self._take(Header.decode(record.header), record.body)
+            if not any(self._reader.lag().values()):
+                return
+
+    def _take(self, header: Header, body: bytes) -> None:
+        known = self.said.get(header.boot)
+        if known is not None and known.beat >= header.first:
+            return
+        fields = json.loads(body.splitlines()[-1]).get("heartbeat", {}).get("datasets", {}).get("business", {})
+        dropped = sum(fields.get("dropped", {}).values())
+        self.said[header.boot] = Said(header.first, fields.get("last", 0), fields.get("acked", 0), dropped)
