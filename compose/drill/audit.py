@@ -82,6 +82,8 @@ class Auditor:
         try:
             if not self._crew.drained:
                 return "senders have still something to send"
+            if not self._crew.inherited:
+                return "what the dead left in the spool is not sent yet"
             groups = ("elastic", "lake") if self._site.stack else ("lake",)
             for group in groups:
                 behind = backlog(self._site.settings, group) or {}

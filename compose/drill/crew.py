@@ -151,18 +151,18 @@ class Crew:
     """All senders. `rate` is the events a second of all of them together."""
 
     def __init__(self, site: Site, senders: int, rate: float, is_reachable: Callable[[], bool]) -> None:
-        folder = site.data / "senders"
-        folder.mkdir(exist_ok=True)
-        self.senders = [
-            self._sender(site, index, folder, rate / senders, is_reachable) for index in range(senders)
-        ]
+        self._site, self._rate, self._is_reachable = site, rate / senders, is_reachable
+        self._folder = site.data / "senders"
+        self._folder.mkdir(exist_ok=True)
+        self.senders = [self._sender(index) for index in range(senders)]
         self.dead: set[str] = set()
 
-    def _sender(self, site: Site, index: int, folder: Path, rate: float, is_reachable: Callable[[], bool]) -> Sender:
+    def _sender(self, index: int) -> Sender:
+        site = self._site
         service = f"{site.prefix.replace('_', '-')}-{index:02}"
         zone = ZONES[index // _SPOOLED_EVERY % len(ZONES)]
         link = site.links["network" if zone == ZONES[0] else "zone"]
-        spool = folder / "spool" if index % _SPOOLED_EVERY == 0 else None
+        spool = self._spool if index % _SPOOLED_EVERY == 0 else None
         environment = site.environment | {
             "LASTBEAT_URL": link.url,
             "LASTBEAT_SERVICE": service,
@@ -174,7 +174,13 @@ class Crew:
         }
         if spool:
             environment["LASTBEAT_SPOOL"] = str(spool)
-        return Sender(service, zone, spool, folder, environment, rate, site.clock, is_reachable)
+        return Sender(
+            service, zone, spool, self._folder, environment, self._rate, site.clock, self._is_reachable
+        )
+
+    @property
+    def _spool(self) -> Path:
+        return self._folder / "spool"
 
     def start(self) -> None:
         """Start all."""
@@ -185,6 +191,20 @@ class Crew:
         """No more events; the living go on beating."""
         for sender in self.senders:
             sender.hush()
+
+    def inherit(self) -> None:
+        """One more sender, which logs nothing: the next process on the spool sends what the dead have left there."""
+        index = len(self.senders)
+        heir = self._sender(index + index % _SPOOLED_EVERY)
+        heir.quiet = True
+        self.senders.append(heir)
+        heir.start()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether nothing of the dead is left in the spool."""
+        living = {sender.lives[-1].side.boot for sender in self.senders if sender.alive}
+        return not self._spool.is_dir() or {path.name for path in self._spool.iterdir()} <= living
 
     def end(self) -> None:
         """End all, together."""

@@ -88,6 +88,7 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
         crew.hush()
         say("healing, and waiting until all is quiet …")
         site.heal()
+        crew.inherit()
         with Beats(site.settings) as beats:
             auditor = Auditor(site, crew, player[0], poisoner, beats)
             quiet = auditor.wait_quiet()
