@@ -13,7 +13,7 @@ from compose.wiring import open_state
 from shippers.errors import LastbeatError
 
 from .crew import Crew
-from .evidence import Beats, Letters, Rows, in_elastic, in_lake, letters
+from .evidence import Beats, Letters, Rows, count_in_elastic, count_in_lake, in_elastic, in_lake, letters
 from .play import Player
 from .poison import Poisoner
 from .reckoning import Alarms, Balance, Kept, Rules, Run, Trouble, alarms, balance
@@ -57,9 +57,11 @@ class Quiet:
 class Auditor:
     """Looks at one drill from outside."""
 
-    def __init__(self, site: Site, crew: Crew, player: Player, poisoner: Poisoner, beats: Beats) -> None:
+    def __init__(
+        self, site: Site, crew: Crew, player: Player, poisoner: Poisoner, beats: Beats, say: Callable[[str], None]
+    ) -> None:
         self._site, self._crew, self._player, self._poisoner, self._beats = site, crew, player, poisoner, beats
-        self._clock = site.clock
+        self._clock, self._say = site.clock, say
 
     def wait_quiet(self) -> Quiet:
         """Until nothing is under way any more, for a bounded time; then it says what still is."""
@@ -70,7 +72,9 @@ class Auditor:
             nonlocal highest, highest_at, why
             if (stored := self._stored()) > highest:
                 highest, highest_at = stored, self._clock.monotonic()
-            why = self._unquiet()
+            before, why = why, self._unquiet()
+            if why.partition(":")[0] != before.partition(":")[0] and why:
+                self._say(f"  {self._clock.monotonic() - began:.0f} s: {why}")
             return not why
 
         self._until(is_quiet, QUIET_WITHIN_S)
@@ -104,14 +108,11 @@ class Auditor:
         return said is not None and said.acked == said.last and (said.last + said.dropped >= emitted)
 
     def _stored(self) -> int:
+        settings = self._site.settings
         try:
-            return self._rows().events
+            return count_in_elastic(settings.elastic) if settings.elastic else count_in_lake(settings.lake_path)
         except (LastbeatError, OSError):
             return 0
-
-    def _rows(self) -> Rows:
-        settings = self._site.settings
-        return in_elastic(settings.elastic) if settings.elastic else in_lake(settings.lake_path)
 
     def accounts(self) -> list[Account]:
         """The account of every store; what seems to be missing is looked for again for a while."""

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from collector.dead_letters import WHOLE_BATCH, Among, is_void
@@ -78,18 +80,18 @@ def in_elastic(settings: ElasticSettings, dataset: str = "business") -> Rows:
         client.ask("POST", f"/{settings.prefix}-{dataset}-*/_refresh")
         for hit in _documents(client, f"{settings.prefix}-{dataset}-*"):
             stream, _, sequence = hit["_id"].rpartition(":")
-            [message] = hit.get("fields", {}).get("message", [""])
-            rows.add(stream, int(sequence), message)
+            message = hit.get("_source", {}).get("message", "")
+            rows.add(stream, int(sequence), message if isinstance(message, str) else "")
     return rows
 
 
-def _documents(client: ElasticClient, pattern: str) -> Iterator[Mapping[str, object]]:
+def _documents(client: ElasticClient, pattern: str) -> Iterator[Mapping[str, Any]]:
     pit = client.ask("POST", f"/{pattern}/_pit?keep_alive=1m&ignore_unavailable=true")["id"]
     after: object = None
     try:
         while True:
             body = {
-                "size": _PAGE, "_source": False, "docvalue_fields": ["message"], "pit": {"id": pit, "keep_alive": "1m"},
+                "size": _PAGE, "_source": ["message"], "pit": {"id": pit, "keep_alive": "1m"},
                 "sort": ["_shard_doc"], "track_total_hits": False,
             }  # fmt: skip
             hits = client.ask("POST", "/_search", body if after is None else {**body, "search_after": after})
@@ -99,6 +101,20 @@ def _documents(client: ElasticClient, pattern: str) -> Iterator[Mapping[str, obj
             after = found[-1]["sort"]
     finally:
         client.ask("DELETE", "/_pit", {"id": pit}, allow=(404,))
+
+
+def count_in_lake(lake: Path, dataset: str = "business") -> int:
+    """How many rows one table of the lake has, by Delta's log alone."""
+    root = lake / dataset
+    if not DeltaTable.is_deltatable(str(root)):
+        return 0
+    return int(sum(pa.table(DeltaTable(root).get_add_actions(flatten=True))["num_records"].to_pylist()))
+
+
+def count_in_elastic(settings: ElasticSettings, dataset: str = "business") -> int:
+    """How many documents of one dataset Elasticsearch finds by now."""
+    with closing(ElasticClient(settings)) as client:
+        return int(client.ask("GET", f"/{settings.prefix}-{dataset}-*/_count")["count"])
 
 
 @dataclass(slots=True)

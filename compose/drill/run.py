@@ -90,7 +90,7 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
         site.heal()
         crew.inherit()
         with Beats(site.settings) as beats:
-            auditor = Auditor(site, crew, player[0], poisoner, beats)
+            auditor = Auditor(site, crew, player[0], poisoner, beats, say)
             quiet = auditor.wait_quiet()
             say("auditing …")
             told = auditor.alarms()
