@@ -77,7 +77,7 @@ def in_elastic(settings: ElasticSettings, dataset: str = "business") -> Rows:
     """Every document of one dataset in Elasticsearch, made findable first."""
     rows = Rows()
     with closing(ElasticClient(settings)) as client:
-        client.ask("POST", f"/{settings.prefix}-{dataset}-*/_refresh")
+        client.ask("POST", f"/{settings.prefix}-*/_refresh")
         for hit in _documents(client, f"{settings.prefix}-{dataset}-*"):
             stream, _, sequence = hit["_id"].rpartition(":")
             message = hit.get("_source", {}).get("message", "")
@@ -127,6 +127,9 @@ class Letters:
 
 def letters(settings: Settings) -> dict[str, Letters]:
     """What each store has as dead letters. A whole broken batch only claims its numbers: it accounts for none."""
+    if settings.elastic:
+        with closing(ElasticClient(settings.elastic)) as client:
+            client.ask("POST", f"/{settings.elastic.prefix}-*/_refresh")
     found = {}
     for name, keeper in open_dead_letters(settings).items():
         found[name] = mine = Letters()
