@@ -207,8 +207,9 @@ class Indexer:
 
     def _pause_or_resume(self) -> None:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
-        Else it brings nothing of partitions that are held apart."""
-        if self._backoff_s or self._is_full():
+        Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
+        reader) it reads on: else nobody would ever find out that the sink is back."""
+        if (self._backoff_s and self._waiting.records) or self._is_full():
             wanted = self._reader.assigned()
         else:
             wanted = self._apart.paused(self._clock.monotonic())

@@ -6,6 +6,8 @@ Each breaks one promise that the indexer rests on, and nothing else. Nobody but 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from collector.holding import Hold
@@ -27,15 +29,24 @@ def commit_first() -> None:
 
 
 def drop_one_retry() -> None:
-    """The first write that fails is not tried again."""
+    """What the store turned away, or what failed a second time, is not tried again, once. (Of a first failure the store
+    may have taken all, and only its answer was lost.)"""
     settle = Indexer._settle
-    dropped = []
+    failed: list[object] = []
+    dropped: list[object] = []
 
     def mutant(self: Any, **how: Any) -> None:
         write = self._write
-        if write is not None and write.done() and not dropped and isinstance(write.exception(), LastbeatError):
-            dropped.append(self._under_way)
-            self._under_way = Hold()
+        if write is not None and write.done() and not dropped:
+            if isinstance(write.exception(), LastbeatError):
+                failed.append(write)
+                if len(failed) == 2:
+                    dropped.append(self._under_way)
+                    self._under_way = Hold()
+            elif any(outcome.retry for outcome in write.result()):
+                dropped.append(self._under_way)
+                self._write = Future()
+                self._write.set_result([replace(outcome, retry=False) for outcome in write.result()])
         settle(self, **how)
 
     Indexer._settle = mutant  # type: ignore[method-assign]

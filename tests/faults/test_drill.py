@@ -30,8 +30,8 @@ def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path, seed):
 
 
 def test_a_retry_that_is_dropped_is_found(tmp_path):
-    full = Planned("full", "indexer", 2.0, 3.0)
-    result = played(tmp_path, scripted(EMBEDDED, 6.0, full), mutant="drop_one_retry", rate=3_000)
+    full = Planned("full", "indexer", 4.0, 5.0)
+    result = played(tmp_path, scripted(EMBEDDED, 9.5, full), mutant="drop_one_retry", rate=3_000)
     assert result.unaccounted > 100
     assert not result.is_good
 

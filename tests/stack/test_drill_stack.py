@@ -39,8 +39,8 @@ def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path, servers):
 
 
 MUTANTS = {
-    "commit_first": (Planned("delay", "elastic-link", 2.0, 4.0, 0.3), Planned("kill", "indexer", 5.0, 0.5)),
-    "drop_one_retry": (Planned("cut", "elastic-link", 2.0, 4.0),),
+    "commit_first": (Planned("cut", "elastic-link", 1.6, 6.0), Planned("kill", "indexer", 6.0, 0.5)),
+    "drop_one_retry": (Planned("full", "elasticsearch", 3.0, 5.0),),
     "ignore_item_errors": (Planned("full", "elasticsearch", 3.0, 3.0),),
 }
 

@@ -236,6 +236,23 @@ def test_nothing_of_a_partition_that_went_to_another_reader_is_written_or_commit
     assert bench.committed() == {BEATS: 1}
 
 
+def test_when_all_that_it_holds_goes_to_another_reader_while_the_sink_is_down_it_goes_on_with_the_rest() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [Unavailable("down")]
+    bench.reader.assigned = lambda: {TP}  # type: ignore[method-assign]
+    bench.journal.append([batch(1)])
+    bench.steps(5)
+    assert bench.indexer.counters.pauses == 1
+    assert not bench.sink.written
+    bench.reader.assigned = lambda: {BEATS}  # type: ignore[method-assign]
+    bench.journal.append([batch(1, "heartbeat")])
+    bench.steps(1)
+    bench.clock.advance(60)
+    bench.steps(8)
+    assert [record.tp for written in bench.sink.written for record in written] == [BEATS]
+    assert bench.indexer.health()["status"] == "ok"
+
+
 def test_a_commit_that_fails_is_made_up_for_and_writes_nothing_twice() -> None:
     bench = Bench(Sink())
     commit = bench.reader.commit
