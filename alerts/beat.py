@@ -19,6 +19,7 @@ from shippers.errors import LastbeatError
 MAX_BODY_BYTES = 256 * 1024
 MAX_REFUSED = 1_000
 MAX_DATASETS = 16
+MAX_REASONS = 16
 INTERVAL_S, GRACE_S = 10.0, 20.0
 """What a beat that doesn't say is held to."""
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.2, 86_400.0
@@ -49,6 +50,10 @@ class Info(NamedTuple):
     spool_bytes: int
     dropped: int
     streams: Mapping[str, Mapping[str, int]]
+    reasons: Mapping[str, Mapping[str, int]] = {}
+    """Why events of each dataset were dropped before they had a number, with their counts."""
+    spooled: bool | None = None
+    """Whether what it can't send waits on disk; None: it doesn't say."""
 
 
 class Beat(NamedTuple):
@@ -126,7 +131,8 @@ def _beat(record: Record, header: Mapping[str, Any], body: Mapping[str, Any], vi
 
 def _info(body: Mapping[str, Any], said: Mapping[str, Any]) -> Info:
     service, cloud = _mapping(body.get("service")), _mapping(body.get("cloud"))
-    streams = _streams(_mapping(said.get("datasets")))
+    streams, reasons = _streams(_mapping(said.get("datasets")))
+    spooled = said.get("spool")
     cpu, memory = said.get("cpu_percent"), said.get("memory_bytes")
     pid = _mapping(body.get("process")).get("pid")
     return Info(
@@ -141,17 +147,31 @@ def _info(body: Mapping[str, Any], said: Mapping[str, Any]) -> Info:
         spool_bytes=_whole(said.get("spool_bytes")),
         dropped=sum(stream["dropped"] for stream in streams.values()),
         streams=streams,
+        reasons=reasons,
+        spooled=spooled if isinstance(spooled, bool) else None,
     )
 
 
-def _streams(datasets: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+def _streams(datasets: Mapping[str, Any]) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     streams: dict[str, dict[str, int]] = {}
+    reasons: dict[str, dict[str, int]] = {}
     for name, said in list(datasets.items())[:MAX_DATASETS]:
         one = _mapping(said)
-        dropped = _mapping(one.get("dropped"))
-        lost = sum(map(_whole, dropped.values())) if dropped else 0
+        lost = 0
+        if dropped := _mapping(one.get("dropped")):
+            reasons[name[:64]] = why = _reasons(dropped)
+            lost = sum(why.values())
         streams[name[:64]] = {"last": _whole(one.get("last")), "acked": _whole(one.get("acked")), "dropped": lost}
-    return streams
+    return streams, reasons
+
+
+def _reasons(dropped: Mapping[str, Any]) -> dict[str, int]:
+    """The counts by reason; what is beyond the first few reasons counts as another one."""
+    why: dict[str, int] = {}
+    for name, number in dropped.items():
+        reason = name[:64] if len(why) < MAX_REASONS else "other"
+        why[reason] = min(why.get(reason, 0) + _whole(number), 2**62)
+    return why
 
 
 def _refused(value: Any) -> Mapping[str, str]:

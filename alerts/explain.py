@@ -97,7 +97,19 @@ def _loop(evidence: Mapping[str, Any]) -> list[str]:
     return [f"Started again without a goodbye before, at: {times}"]
 
 
+def _loss(evidence: Mapping[str, Any]) -> list[str]:
+    if "findings" not in evidence:
+        return []
+    lines = ["Said to be durable by a beat, read past by the sink, and in no interval of its ledger:"]
+    for doc in evidence["findings"]:
+        ranges = ", ".join(f"{first}–{last}" for first, last in doc["ranges"])
+        lines.append(f"  {doc['sink']}: {doc['stream']} {ranges} ({doc['missing']:,} events)")
+        lines.append(f"    by its beat {doc['said_by_beat']}, {doc['since']}; asked for again {doc['tries']} times")
+    return lines
+
+
 _DECISIONS = {
+    "lossy": _loss,
     "down": _death,
     "instance": _death,
     "unreachable": _outage,

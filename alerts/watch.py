@@ -22,6 +22,7 @@ from .courier import Courier
 from .incidents import Severity
 from .judge import Judge
 from .keeper import Keeper
+from .lossy import Losses
 from .notify.kinds import build
 from .notify.message import Notifier
 from .refusals import Refusals
@@ -60,6 +61,7 @@ class Watch:
         self._blindness = Blindness(self.roster, self.book, settings.blind_after_s)
         self._keeper = Keeper(state, self.roster, self.book, self._judge, clock, settings.flush_s)
         self.courier = Courier(self.book, build(settings.notifiers) if notifiers is None else notifiers, clock)
+        self._losses = Losses(state, self.book, clock)
         self._refusals: Refusals | None = None
         self._stepped_at = clock.monotonic()
         self._forget_at = clock.monotonic() + FORGET_EVERY_S
@@ -81,6 +83,7 @@ class Watch:
             self.roster.changed.update(each.instance for each in self.roster.processes())
         self._judge.step()
         self._refusals.step()
+        self._losses.step()
         self.book.tend()
         self._keeper.step()
         if now >= self._forget_at:

@@ -15,13 +15,14 @@ from typing import Protocol
 
 from shippers.batch import Header
 
-from .ledger import Interval
+from .ledger.intervals import Interval
 from .ports import Record
 
 WHOLE_BATCH = "batch: "
 """How the reason of a whole batch's letter begins. Its numbers stay open, for a sound copy may still come."""
 
-_VOID = "void: "
+VOID = "void: "
+"""How the reason of a void batch's letter begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def of_line(record: Record, header: Header, number: int, line: bytes, reason: st
 
 def of_void(record: Record, header: Header, numbers: Interval, at: float) -> DeadLetter:
     """Numbers whose events were given up on the way."""
-    return _of(record, header, numbers, f"{_VOID}{header.void}", b"", at)
+    return _of(record, header, numbers, f"{VOID}{header.void}", b"", at)
 
 
 def _of(record: Record, header: Header, numbers: Interval, reason: str, original: bytes, at: float) -> DeadLetter:
@@ -129,7 +130,7 @@ def id_of(letter: DeadLetter) -> str:
 
 def is_void(letter: DeadLetter) -> bool:
     """Whether its events were given up before they came here: there are no bytes to send again."""
-    return letter.reason.startswith(_VOID)
+    return letter.reason.startswith(VOID)
 
 
 def is_among(letter: DeadLetter, among: Among) -> bool:

@@ -1,4 +1,4 @@
-"""From the journal to a sink: reads batches, writes them, and only then commits.
+"""From the journal to a sink: reads batches, writes them, keeps the ledger of it, and only then commits.
 
 The committed offset never passes the lowest record that isn't settled yet. A sink that is down means that nothing is
 read, not that anything is skipped: partitions are paused, polling goes on, and the same records are written again.
@@ -22,6 +22,8 @@ from shippers.errors import LastbeatError
 from .complaint import Complaint
 from .figures import labelled, lag_figures
 from .holding import Apart, Hold, capped
+from .keeping import Keeping
+from .ledger.keeper import LedgerKeeper
 from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
@@ -31,6 +33,7 @@ _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S = 0.25
 _STALLED_S = 120.0
 _LAG_EVERY_S = 5.0
+_PLACE_AGAIN_S = 2.0
 _CANARY = b'"canary":true'
 
 
@@ -52,8 +55,8 @@ class Indexer:
 
     A write is due when `flush_bytes` have come together or `flush_s` seconds after the first of them: large writes
     are what makes both stores fast, and the boards see the journal's tail meanwhile. `writer` runs the sink's writes,
-    one at a time; it is shut down when `run` ends. Held apart are at most `flush_bytes`, too; of what is more, whole
-    partitions leave the memory and are read again later.
+    one at a time; it is shut down when `run` ends. `ledger` is told of every event what became of it. Held apart are at
+    most `flush_bytes`, too; of what is more, whole partitions leave the memory and are read again later.
     """
 
     def __init__(
@@ -65,16 +68,20 @@ class Indexer:
         flush_bytes: int = 32 * 1024 * 1024,
         flush_s: float = 3.0,
         writer: Executor | None = None,
+        ledger: LedgerKeeper | None = None,
     ) -> None:
         self._reader, self._sink, self._clock = reader, sink, clock
         self._flush_bytes, self._flush_s = flush_bytes, flush_s
         self._writer = writer or ThreadPoolExecutor(1, thread_name_prefix="lastbeat-write")
+        self._keeping = Keeping(ledger, clock)
         self._placed: set[TopicPartition] = set()
+        self._place_at = 0.0
         self._waiting, self._under_way = Hold(), Hold()
         self._apart, self._tries_apart = Apart(flush_bytes), False
         self._write: Future[list[Outcome]] | None = None
         self._done: dict[TopicPartition, int] = {}  # how far each is settled, but for what is held, and not committed
         self._committed_at = clock.monotonic()
+        self._uncommitted = False
         self._due = 0.0
         self._retry_at = 0.0
         self._backoff_s = 0.0
@@ -85,18 +92,22 @@ class Indexer:
         self._unread = Complaint(
             log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
         )
+        self._unplaced = Complaint(
+            log, clock, "partitions that came can't be begun yet", "the partitions that came are begun"
+        )
         self._lag: dict[TopicPartition, int] = {}
         self._lag_at = 0.0
         self._stepped_at = clock.monotonic()
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; then settle what is held, if the sink lets it."""
+        """Work until `stop` is set; then settle what is held, if the sink lets it, and commit it at one go: a broker
+        that hangs costs seconds each time it is asked, and there are ten in all."""
         with self._writer:
             while not stop.is_set():
                 self.step()
             self._settle(wait=True)
-            if self._waiting.records and not self._backoff_s:
+            if self._waiting.records and not self._backoff_s and not self._keeping.why:
                 self._begin()
                 self._settle(wait=True)
             self._commit()
@@ -120,24 +131,26 @@ class Indexer:
         self._measure_lag()
         self._settle()
         now = self._clock.monotonic()
-        if self._write is None and now >= self._retry_at:
+        if self._write is None and now >= self._retry_at and not self._keeping.why:
             if self._apart.hold.records and now >= self._apart.due:
                 self._begin(apart=True)
                 self._settle()
             elif self._waiting.records and (now >= self._due or self._is_full()):
                 self._begin()
                 self._settle()
-        if self._write is None and now - self._committed_at >= _COMMIT_SKIPPED_EVERY_S:
+        # Only now that the sink has its next: it needn't wait for the ledger and the journal.
+        if self._uncommitted or (self._write is None and now - self._committed_at >= _COMMIT_SKIPPED_EVERY_S):
             self._commit()
 
     def health(self) -> dict[str, Any]:
-        """`status` (ok, waiting for the sink, unread as the journal can't be read, or stalled) and what it rests on.
-        From any thread."""
+        """`status` (ok, waiting for sink or ledger, unread as the journal can't be read, or stalled) and what it rests
+        on. From any thread."""
         age_s = self._clock.monotonic() - self._stepped_at
-        status = "waiting" if self._unwritten.text else "unread" if self._unread.text else "ok"
+        waits = self._unwritten.text or self._keeping.why or self._unplaced.text
+        status = "waiting" if waits else "unread" if self._unread.text else "ok"
         return {
             "status": "stalled" if age_s > _STALLED_S else status,
-            "why": self._unwritten.text or self._unread.text,
+            "why": waits or self._unread.text,
             "last_step_s": round(age_s, 3),
             "held_batches": self._holds_any(),
             "apart_batches": len(self._apart.hold.records),
@@ -159,6 +172,7 @@ class Indexer:
             "given_back_partitions_total": counters.given_back,
             "partitions": len(self._placed),
             **lag_figures(self._lag),
+            **self._keeping.metrics(),
         }
 
     def _holds(self) -> tuple[Hold, ...]:
@@ -178,7 +192,7 @@ class Indexer:
             records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
             self._unread.note("")
-            return records
+            return self._of_placed(records)
         except Gap as gap:
             if not self._was_settled(gap):
                 log.error("%s", gap)
@@ -209,10 +223,11 @@ class Indexer:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
-        if (self._backoff_s and self._waiting.records) or self._is_full():
+        holds_on = (self._backoff_s and self._waiting.records) or self._keeping.why
+        if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
-            wanted = self._apart.paused(self._clock.monotonic())
+            wanted = self._apart.paused(self._clock.monotonic()) | (self._reader.assigned() - self._placed)
             if self._tries_apart:
                 wanted |= set(self._under_way.of)
         if wanted - self._paused:
@@ -222,16 +237,38 @@ class Indexer:
         self._paused = wanted
 
     def _place_new_partitions(self) -> None:
-        """Where the sink keeps its own position, that one rules: it was written in one commit with the data."""
+        """Begin partitions that came: what the ledger has of them is loaded, and reading goes on from the lower of the
+        ledger's position and the sink's (of one commit with its data), or what is committed. Until that can be done
+        nothing is read of them."""
         fresh = self._reader.assigned() - self._placed
-        if not fresh:
+        if not fresh or self._clock.monotonic() < self._place_at:
             return
-        positions = self._sink.positions() or {}
-        for tp in fresh:
-            if tp in positions:
-                self._reader.seek(tp, positions[tp])
+        try:
+            positions = self._sink.positions()
+            starts = self._reader.committed() if positions is None and self._keeping.kept else positions or {}
+            kept = self._keeping.load(fresh, starts)
+            for tp in fresh & starts.keys():
+                start, settled = starts[tp], kept.get(tp)
+                lower = start if settled is None else min(start, settled)
+                if positions is not None or lower < start:
+                    self._reader.seek(tp, lower)
+        except LastbeatError as error:
+            self._place_at = self._clock.monotonic() + _PLACE_AGAIN_S
+            self._unplaced.note(str(error))
+            return
+        self._unplaced.note("")
         self._placed |= fresh
         log.info("%d partitions came, %d are read here now", len(fresh), len(self._placed))
+
+    def _of_placed(self, records: list[Record]) -> list[Record]:
+        """Without those of partitions that came in this very moment: these are read from where they are begun."""
+        firsts: dict[TopicPartition, int] = {}
+        for record in records:
+            if record.tp not in self._placed:
+                firsts.setdefault(record.tp, record.offset)
+        for tp, offset in firsts.items():
+            self._reader.seek(tp, offset)
+        return [record for record in records if record.tp not in firsts] if firsts else records
 
     def _forget_lost_partitions(self) -> None:
         """What another reader of the group owns by now is its to write and to commit: it reads it all again."""
@@ -242,6 +279,7 @@ class Indexer:
         log.info("%d partitions went to another reader, %d are read here now", len(lost), len(self._placed))
         self._waiting = self._waiting.without(lost)
         self._apart.forget(lost)
+        self._keeping.forget(lost)
         self._done = {tp: at for tp, at in self._done.items() if tp not in lost}
 
     def _take(self, records: Iterable[Record]) -> None:
@@ -310,7 +348,7 @@ class Indexer:
         self._unwritten.note(str(error))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
-        """Count, and commit what is settled."""
+        """Count, and account for what is settled; it is to be committed."""
         for outcome in outcomes:
             record = outcome.record
             if record.tp not in self._placed or outcome.retry:
@@ -320,7 +358,8 @@ class Indexer:
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
             self.counters.dead += outcome.dead
-        self._commit()
+        self._keeping.settle(outcomes)
+        self._uncommitted = True
 
     def _commit(self) -> None:
         """Up to the lowest record of each partition that isn't settled. A commit that fails is made up for by the next:
@@ -328,8 +367,12 @@ class Indexer:
         too: it must not hold back the journal's retention."""
         self._committed_at = self._clock.monotonic()
         if not self._done:
+            self._uncommitted = False
             return
         positions = capped(self._done, self._apart.lowest())
+        if not self._keeping.keep(positions):
+            return
+        self._uncommitted = False
         try:
             self._reader.commit(positions)
             self._done = {tp: at for tp, at in self._done.items() if at > positions[tp]}

@@ -6,13 +6,15 @@ All times are seconds since the epoch (UTC) unless the name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from shippers.batch import Batch, Header
 from shippers.errors import LastbeatError, Unavailable
+
+from .ledger.intervals import Interval
 
 # --- Journal ---------------------------------------------------------------------------------------------------------
 
@@ -137,6 +139,18 @@ class Reader(Protocol):
         bytes). 0 says: read to the end as it stood when this was called."""
         ...
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """Where to read on from for what was appended at `at` (seconds since the epoch) or later: for each partition
+        an offset at or before the first such record, its end if there is none. With `instance`, of each topic only the
+        partition that its batches go to, where the journal knows that. Asks; may raise Unavailable."""
+        ...
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """The offset behind the last record of every partition of these datasets that there is now, whoever reads it:
+        all that was appended before this was called lies below. An empty partition's is where its first record will
+        be, or 0. Nothing of this reader moves. Raises Unavailable."""
+        ...
+
     def close(self) -> None:
         """Leave. Commits nothing by itself."""
         ...
@@ -151,6 +165,11 @@ class Outcome:
 
     stored + duplicate + dead = the header's count, unless `retry` is set: then nothing is settled, and the caller
     keeps the record and writes it again.
+
+    `header` is the record's, if this settles its numbers; None where they stay open (`retry`, or a batch that breaks
+    the contract and is a dead letter as a whole: a sound copy may still come). With it, `dead_numbers` are exactly
+    those of its numbers that the store lacks and the dead letters hold, by now or since earlier; every other number of
+    the header is in the store. `void_numbers` are those of them that are there as void: given up before they came.
     """
 
     record: Record
@@ -158,6 +177,9 @@ class Outcome:
     duplicate: int = 0
     dead: int = 0
     retry: bool = False
+    header: Header | None = None
+    dead_numbers: tuple[Interval, ...] = ()
+    void_numbers: tuple[Interval, ...] = ()
 
 
 class Sink(Protocol):
@@ -390,6 +412,9 @@ class Table(StrEnum):
     LEASES = "leases"
     SNAPSHOTS = "snapshots"
     DELETED_DAYS = "deleted_days"
+    LEDGER = "ledger"
+    AUDIT = "audit"
+    RESENDS = "resends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,12 +452,16 @@ class State(Protocol):
         """Write rows without comparing; for rows with one writer (the fleet, snapshots). All or none."""
         ...
 
-    def scan(self, table: Table) -> Iterator[Row]:
-        """Every row, in order of key."""
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
+        """Every row whose key begins with `prefix`, in order of key; what others have doesn't make it slower."""
         ...
 
     def delete(self, table: Table, key: str) -> None:
         """Remove the row, if it is there."""
+        ...
+
+    def delete_many(self, table: Table, keys: Collection[str]) -> None:
+        """Remove these rows, as far as they are there. When it raises, a part of them may be gone."""
         ...
 
     def close(self) -> None:

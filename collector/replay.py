@@ -46,8 +46,8 @@ def remade(letter: DeadLetter, repaired: bytes | None = None) -> Batch:
         header = replace(header, day=_day_of(letter), service=_service_of(events[0], header))
     if foreign and letter.count == 1:  # its line, in our own words by now, tells who sent it
         header = replace(header, service=events[0]["service"]["name"], instance=events[0]["service"]["node"]["name"])
-    numbered = [_numbered(event, header.stream, number) for number, event in enumerate(events, header.first)]
-    batch = seal(header, numbered)
+    lines = [numbered(event, header.stream, number) for number, event in enumerate(events, header.first)]
+    batch = seal(header, lines)
     try:
         Header.decode(batch.header.encode())
         batch.check()
@@ -91,7 +91,7 @@ def _event(letter: DeadLetter, line: bytes, number: int) -> dict[str, Any]:
     return event
 
 
-def _numbered(event: dict[str, Any], stream: str, number: int) -> bytes:
+def numbered(event: dict[str, Any], stream: str, number: int) -> bytes:
     """The line as a shipper writes it: its time first, its number last."""
     inner = event.get("event")
     inner = dict(inner) if isinstance(inner, dict) else {}

@@ -16,7 +16,8 @@ from shippers.errors import BadBatch, LastbeatError
 
 from . import dead_letters
 from .dead_letters import Among, DeadLetter
-from .ledger import StreamLedger
+from .ledger.intervals import IntervalSet
+from .ledger.streams import StreamLedger
 from .ports import Outcome, Record, TopicPartition
 
 
@@ -92,14 +93,29 @@ class ScriptedSink:
         self.dead = [letter for letter in self.dead if (dead_letters.id_of(letter), letter.source) not in gone]
 
     def _settle(self, record: Record) -> Outcome:
+        settled = self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0)
         try:
             header = Header.decode(record.header)
-            if self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0):
-                return Outcome(record, duplicate=header.count)
             if not record.refused:
                 Batch(header, record.body).check()
         except BadBatch as error:
+            if settled:
+                return Outcome(record, duplicate=dead_letters.count_lines(record))
             return self._bury(record, f"{error.code}: {error}")
+        outcome = Outcome(record, duplicate=header.count) if settled else self._store(record, header)
+        return self._with_numbers(outcome, header)
+
+    def _with_numbers(self, outcome: Outcome, header: Header) -> Outcome:
+        """What is in the store, and what is among the dead letters, is seen there."""
+        here = [f"{header.stream}:{number}" in self.events for number in range(header.first, header.last + 1)]
+        dead = IntervalSet((header.first + i, header.first + i) for i, stored in enumerate(here) if not stored)
+        void = IntervalSet()
+        for letter in self.dead:
+            if letter.stream == header.stream and dead_letters.is_void(letter):
+                void.merge(dead.without(dead.without(IntervalSet([(letter.first, letter.first + letter.count - 1)]))))
+        return dataclasses.replace(outcome, header=header, dead_numbers=tuple(dead), void_numbers=tuple(void))
+
+    def _store(self, record: Record, header: Header) -> Outcome:
         outcome = Outcome(record)
         lines = [record.body] if record.refused else record.body.split(b"\n")
         fresh = self._ledger.missing(header.stream, header.first, header.last)

@@ -14,6 +14,7 @@ from shippers.errors import LastbeatError, Misconfigured
 
 from .dead_commands import app as dead_app
 from .index_commands import app as index_app
+from .resend_command import resend
 from .stack.cli import app as stack_app
 from .supervisor import MISCONFIGURED
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(stack_app, name="stack")
 app.add_typer(index_app, name="index")
 app.add_typer(dead_app, name="dead")
+app.command()(resend)
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings; ./lastbeat.toml if it is there.")]
 OnStack = Annotated[bool, typer.Option("--stack", help="On a real Kafka and Elasticsearch; see `lastbeat stack`.")]
 UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)]
@@ -41,7 +43,7 @@ UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=T
 
 @app.command()
 def up(config: Config = None, stack: OnStack = False) -> None:
-    """Run the platform: gateway, indexer, watch and boards. Ctrl-C ends it."""
+    """Run the platform: gateway, indexer, watch, auditor and boards. Ctrl-C ends it."""
     from .settings import load
     from .up import on_stack, run
 
@@ -65,14 +67,22 @@ def demo(
 @app.command()
 def drill(
     stack: OnStack = False,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="How long the senders log; a quarter if not given.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="How long the senders log; a quarter if not given.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Plays that schedule again.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Use this folder and leave it, to look at what happened.")] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Break nothing: read and count on your own platform.")
+    ] = False,
+    config: Config = None,
 ) -> None:
     """Break real parts of a platform of its own on a seeded schedule, heal them, and audit every event and alarm."""
-    from .drill_commands import run
+    from .drill_commands import run, run_observe
 
+    if observe:
+        raise typer.Exit(run_observe(config, minutes))
     raise typer.Exit(run(stack, minutes, seed, fault or [], keep))
 
 
@@ -129,6 +139,33 @@ def explain(incident: str, config: Config = None) -> None:
 
 
 @app.command()
+def audit(
+    config: Config = None,
+    day: Annotated[
+        str, typer.Option(help="Count this day (yyyy-mm-dd) in every store, and hold it to the ledger.")
+    ] = "",
+    region: Annotated[str, typer.Option(help="Only this region; with --day.")] = "",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
+    ] = False,
+) -> None:
+    """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
+    from . import counting, statement_words, wiring
+    from .settings import load
+
+    settings = load(config)
+    if rebuild:
+        for sink, found in wiring.rebuild_ledgers(settings).items():
+            typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
+    elif day or region:
+        days = [day] if day else counting.days_to_count(settings)
+        counted = counting.count_stores(settings, statement_words.checked_days(days), region)
+        raise typer.Exit(statement_words.print_count(counted))
+    else:
+        raise typer.Exit(statement_words.print_statement(wiring.open_state(settings), wiring.CLOCK.time()))
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Check this installation; every line says what is wrong, where, and what to do."""
     from .doctor import run
@@ -162,6 +199,12 @@ def watch(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -
 
 
 @app.command()
+def auditor(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
+    """One role by itself: holds what was emitted against what is stored."""
+    _run_role("auditor", config, until_stdin_closes)
+
+
+@app.command()
 def boards(config: Config = None, until_stdin_closes: UntilStdinCloses = False) -> None:
     """One role by itself: the boards."""
     _run_role("boards", config, until_stdin_closes)
@@ -183,6 +226,8 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
             wiring.run_archiver(settings)
         case "watch":
             wiring.run_watch(settings)
+        case "auditor":
+            wiring.run_auditor(settings)
         case "boards":
             wiring.run_boards(settings, config)
 

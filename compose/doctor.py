@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alerts.audit.statement import Statement, read_statement
 from alerts.fleet import Fleet, read_fleet
 from alerts.incidents import Status, read_incidents
 from alerts.staleness import Verdict
@@ -33,6 +34,7 @@ from .wiring import journal_words
 _BEHIND_RECORDS = 20_000
 _BEHIND_BYTES = 64 * 1024**2
 _ROWS_AGE_S = 5.0  # the watch writes what it sees every few seconds only
+_AUDIT_AGE_S = 60.0
 _SKEW_S, _WILD_SKEW_S = 2.0, 60.0
 _HOUR_S = 3600.0
 
@@ -195,7 +197,7 @@ def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
     try:
         opened = open_state(settings)
         try:
-            fleet, incidents = read_fleet(opened), read_incidents(opened)
+            fleet, incidents, statement = read_fleet(opened), read_incidents(opened), read_statement(opened)
         finally:
             opened.close()
     except (LastbeatError, OSError) as error:
@@ -207,7 +209,13 @@ def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
         for notice in incident.notices
         if notice.delivered_at is None and notice.error
     ]
-    return [watch(settings, fleet, clock.time(), alive), services(fleet, clock.time()), notices(stuck)]
+    now = clock.time()
+    return [
+        watch(settings, fleet, now, alive),
+        services(fleet, now),
+        notices(stuck),
+        audit(settings, statement, now, alive),
+    ]
 
 
 def watch(settings: Settings, fleet: Fleet, now: float, alive: bool) -> Check:
@@ -226,6 +234,28 @@ def watch(settings: Settings, fleet: Fleet, now: float, alive: bool) -> Check:
     if age > settings.alerts.blind_after_s + _ROWS_AGE_S:
         return Check("Watch", Grade.BAD, words, f"are watch and gateway running? {log}")
     return Check("Watch", Grade.GOOD, f"sees {count(len(fleet.sights), 'path')}; {words}")
+
+
+def audit(settings: Settings, statement: Statement | None, now: float, alive: bool) -> Check:
+    """Is every event accounted for, and does anybody look?"""
+    log = f"see {settings.run_path / 'auditor.log'}"
+    if statement is None:
+        return Check(
+            "Audit", Grade.WARN, "there is no statement yet", f"start the auditor with `lastbeat up`; else {log}"
+        )
+    age_s = now - statement.head.at
+    if not statement.is_balanced:
+        lost = sum(each.missing for each in statement.open)
+        words = f"{lost:,} events are lost" if lost else "what was counted does not agree"
+        return Check(
+            "Audit", Grade.BAD, words, "`lastbeat audit` names the ranges, `lastbeat resend` asks for them again"
+        )
+    if age_s > _AUDIT_AGE_S:
+        grade = Grade.BAD if alive else Grade.WARN
+        return Check("Audit", grade, f"the last statement is {duration(age_s)} old", f"does the auditor run? {log}")
+    behind = sum(statement.head.behind.values())
+    more = f"; {count(behind, 'partition')} not read to the end yet" if behind else ""
+    return Check("Audit", Grade.GOOD, f"every event is accounted for, as of {duration(age_s)} ago{more}")
 
 
 def services(fleet: Fleet, now: float) -> Check:

@@ -14,10 +14,13 @@ from rich.console import Console
 
 from shippers.clock import SystemClock
 
+from .drill.observe import observe
+from .drill.observe import show as show_observed
 from .drill.run import drill
 from .drill.schedule import EMBEDDED, STACK, plan
 from .drill.site import Site
 from .drill.table import show
+from .settings import load
 from .stack import ANY_PORTS, Stack
 
 SENDERS = 12
@@ -56,6 +59,19 @@ def run(stack: bool, minutes: float | None, seed: int | None, faults: list[str],
             console.print("ended early: this was no whole drill", style="yellow")
             return 130
         return 0 if result.is_good else 1
+
+
+def run_observe(config: Path | None, minutes: float | None) -> int:
+    """Read and count on the platform of these settings. Returns the exit code: 0 if nothing is missing or double."""
+    console = Console(highlight=False)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    seconds = 60 * (1.0 if minutes is None else minutes)
+    with console.status(f"reading for {seconds:g} s; nothing is broken …"):
+        observed = observe(load(config), SystemClock(), seconds, stop)
+    show_observed(console, observed)
+    return 0 if observed.is_good else 1
 
 
 def _again(minutes: float | None, faults: list[str]) -> str:

@@ -21,8 +21,8 @@ from collector.figures import labels_of
 
 log = logging.getLogger("lastbeat.health")
 
-READY = ("ok", "behind")
-"""The states in which a role does its work."""
+READY = ("ok", "behind", "standby")
+"""The states in which a role does its work, or would at once if another one ended."""
 
 
 class _Figures(Collector):

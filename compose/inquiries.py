@@ -22,6 +22,8 @@ from collector.ports import Event, Page, State, Store, Where
 from shippers.clock import Clock
 from shippers.errors import Misconfigured
 
+from .stopping import stop_on_signal
+
 _COLOURS = {
     Verdict.DOWN: "red",
     Verdict.UNREACHABLE: "red",
@@ -133,9 +135,7 @@ def seconds_of(option: str, text: str) -> int:
 
 def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool) -> int:
     """The newest `limit` events, oldest first; with `follow`, then what comes in, until Ctrl-C."""
-    stop = threading.Event()
-    if follow:
-        signal.signal(signal.SIGINT, lambda *_: stop.set())
+    stop = stop_on_signal([signal.SIGINT]) if follow else threading.Event()
     console = Console(highlight=False, soft_wrap=True)
     after = store.tail(where).after if follow else None
     for event in reversed(store.search(where, Page(limit)).events):

@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from alerts.audit.settings import AuditSettings
 from alerts.settings import AlertSettings
 from collector.settings import (
     ElasticSettings,
@@ -35,6 +36,7 @@ class HealthSettings(Section):
     watch: int = Field(7414, ge=0, le=65535)
     archiver: int = Field(7415, ge=0, le=65535)
     boards: int = Field(7416, ge=0, le=65535)
+    auditor: int = Field(7417, ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     lake: LakeSettings = LakeSettings()
     alerts: AlertSettings = AlertSettings()
+    audit: AuditSettings = AuditSettings()
     boards: BoardSettings = BoardSettings()
     health: HealthSettings = HealthSettings()
     kafka: KafkaSettings | None = None
@@ -78,7 +81,7 @@ class Settings(BaseSettings):
     def roles(self) -> tuple[str, ...]:
         """The roles of this form of the platform, in the order of the data's way."""
         archiver = ("archiver",) if self.elastic and self.elastic.archive else ()
-        return ("gateway", "indexer", *archiver, "watch", "boards")
+        return ("gateway", "indexer", *archiver, "watch", "auditor", "boards")
 
     @property
     def journal_path(self) -> Path:
@@ -94,6 +97,11 @@ class Settings(BaseSettings):
     def state_path(self) -> Path:
         """The state's database file."""
         return self.data / "state.db"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's database file: its many small writes are not to hold up the watch's."""
+        return self.data / "ledger.db"
 
     @property
     def run_path(self) -> Path:

@@ -27,7 +27,7 @@ from .settings import Settings
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
-_PROBED = ("indexer", "archiver", "watch", "boards")
+_PROBED = ("indexer", "archiver", "watch", "auditor", "boards")
 """The roles that answer for themselves at a port of [health]."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +10,7 @@ from collector.settings import ElasticSettings, KafkaSettings
 from shippers.clock import SystemClock
 
 from .settings import Settings
+from .stopping import stop_on_signal
 from .supervisor import Supervisor
 
 _READY_WITHIN_S = 60.0
@@ -35,9 +34,7 @@ def on_stack(settings: Settings) -> Settings:
 def run(settings: Settings, config: Path | None) -> int:
     """Start every role, say where they are, and stay until Ctrl-C or SIGTERM. Returns the exit code."""
     console = Console(highlight=False)
-    clock, stop = SystemClock(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    clock, stop = SystemClock(), stop_on_signal()
     say = lambda line: console.print(f"[yellow]{line}[/yellow]")  # noqa: E731
     with Supervisor(settings, clock, config, say=say) as supervisor:
         with console.status(f"starting {', '.join(settings.roles)} …"):

@@ -1,24 +1,27 @@
 """The one composition root: which implementation stands behind which port, and who is handed what.
 
-Reads from top to bottom as the data flows: gateway, indexer, archiver, watch, boards; below them, the choice of ports.
-What is opened here is closed here, last in, first out. What only one role needs is imported in that role: DuckDB or
-Streamlit in every process would cost each its start and a hundred megabytes.
+Reads from top to bottom as the data flows: gateway, indexer, archiver, watch, auditor, boards; below them, the choice
+of ports. What is opened here is closed here, last in, first out. What only one role needs is imported in that role:
+DuckDB or Streamlit in every process would cost each its start and a hundred megabytes.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
+from collector.ledger.inventory import Inventory
+from collector.ledger.rebuild import Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
@@ -26,12 +29,14 @@ from shippers.errors import LastbeatError
 
 from .health import served
 from .settings import Settings
+from .stopping import stop_on_signal
 
 log = logging.getLogger("lastbeat.roles")
 
 CLOCK = SystemClock()
 _STOP_WITHIN_S = 9.0
 _SEND_TIMEOUT_S = 30.0
+_RECOVER_EVERY_S, _LEAVE_WITHIN_S = 2.0, 3.0
 
 
 def run_gateway(settings: Settings) -> None:
@@ -39,9 +44,9 @@ def run_gateway(settings: Settings) -> None:
     from collector.gateway.http import create_app
     from collector.gateway.serve import serve
 
-    with closing(open_journal(settings, writable=True)) as journal:
+    with closing(open_journal(settings, writable=True)) as journal, closing(open_state(settings)) as state:
         log.info("gateway: writes to %s", journal_words(settings))
-        serve(create_app(journal, settings.gateway, CLOCK), settings.gateway)
+        serve(create_app(journal, settings.gateway, CLOCK, state), settings.gateway)
 
 
 def run_indexer(settings: Settings) -> None:
@@ -73,7 +78,7 @@ def run_watch(settings: Settings) -> None:
         # No group: the watch keeps its own positions, and must never hold back the journal's retention.
         reader = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
         state = stack.enter_context(closing(open_state(settings)))
-        stop = stack.enter_context(_stop_on_signal())
+        stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
         watch = Watch(reader, state, alerts, CLOCK)
         health = settings.health
@@ -81,6 +86,60 @@ def run_watch(settings: Settings) -> None:
         log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
         schedule.run_watch(watch, stop, CLOCK, alerts.dead_mans_switch_url)
         log.info("watch: stopped")
+
+
+def run_auditor(settings: Settings) -> None:
+    """The role `auditor`: holds what everybody said they emitted against what every store has. Ends on SIGTERM."""
+    from alerts.audit.accounts import LedgerAccounts
+    from alerts.audit.auditor import Auditor
+    from alerts.audit.said import AUDITED
+    from collector.ledger.view import LedgerView
+
+    from .counting import count_hot_days
+    from .recovering import open_recovery, recover_finding
+
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(open_journal(settings)))
+        # Without a group, as for the watch; of the events it asks for no more than where they end.
+        beats = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
+        data = stack.enter_context(closing(journal.reader(None, AUDITED)))
+        state = stack.enter_context(closing(open_state(settings)))
+        stop = stop_on_signal(within_s=_STOP_WITHIN_S)
+        me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
+        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
+        recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
+        count = partial(count_hot_days, settings)
+        auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
+        stack.enter_context(closing(auditor))
+        stack.enter_context(_beside(auditor.recover_step, stop, every_s=_RECOVER_EVERY_S))
+        stack.enter_context(_beside(auditor.count_step, stop, every_s=settings.audit.count_every_s))
+        health = settings.health
+        stack.enter_context(served("auditor", health.host, health.auditor, auditor.health, auditor.metrics))
+        log.info("auditor: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))
+        auditor.run(stop)
+        log.info("auditor: stopped")
+
+
+@contextmanager
+def _beside(work: Callable[[], object], stop: threading.Event, every_s: float) -> Iterator[None]:
+    """Let `work` run every so often, on a thread of its own, until `stop` is set. It may take long: what is under way
+    then is not waited for but for a moment, since doing it again is harmless."""
+
+    def run() -> None:
+        while not CLOCK.wait(stop, every_s):
+            try:
+                work()
+            except Exception:
+                if not stop.is_set():  # else what it works on was closed under it
+                    log.exception("a look for what is missing failed, the next one goes on")
+
+    thread = threading.Thread(target=run, name="lastbeat-beside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_LEAVE_WITHIN_S)
 
 
 def run_boards(settings: Settings, config: Path | None) -> None:
@@ -155,8 +214,17 @@ def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None
 
     from .supervisor import running_gateway
 
-    with closing(HttpTransport(running_gateway(settings), os.environ.get("LASTBEAT_TOKEN", ""))) as transport:
+    token = os.environ.get("LASTBEAT_TOKEN") or _token_for_everything(settings)
+    with closing(HttpTransport(running_gateway(settings), token)) as transport:
         yield lambda batches: transport.send(batches, _SEND_TIMEOUT_S)
+
+
+def _token_for_everything(settings: Settings) -> str:
+    """One of the gateway's own tokens, if these settings hold one in the clear that may send anything."""
+    for token in settings.gateway.tokens:
+        if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
+            return token.token
+    return ""
 
 
 def open_state(settings: Settings) -> State:
@@ -168,6 +236,38 @@ def open_state(settings: Settings) -> State:
     from alerts.state.sqlite import SqliteState
 
     return SqliteState(settings.state_path)
+
+
+def open_ledger(settings: Settings) -> State:
+    """Where the ledger is kept: what `LedgerView` reads."""
+    if settings.elastic:
+        return open_state(settings)
+    from alerts.state.sqlite import SqliteState
+
+    return SqliteState(settings.ledger_path)
+
+
+def open_inventories(settings: Settings) -> dict[str, Inventory]:
+    """What counts the stores themselves, by sink. The archive's is here where its files are."""
+    from collector.lake.inventory import LakeInventory
+
+    found: dict[str, Inventory] = {}
+    if settings.elastic:
+        from collector.elastic.client import ElasticClient
+        from collector.elastic.inventory import ElasticInventory
+
+        found["elastic"] = ElasticInventory(ElasticClient(settings.elastic), settings.elastic)
+    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
+        found["lake"] = LakeInventory(settings.lake_path)
+    return found
+
+
+def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:
+    """Make the ledger of every sink anew from what its store holds; what indexers settle meanwhile is added."""
+    from collector.ledger.rebuild import rebuild
+
+    with closing(open_ledger(settings)) as state:
+        return {sink: rebuild(state, sink, stored, CLOCK) for sink, stored in open_inventories(settings).items()}
 
 
 def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
@@ -214,11 +314,12 @@ def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], objec
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
-    from collector.lake.files import holds
+
+    from .counting import is_archived
 
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(holds, settings.lake_path) if settings.elastic.archive else None
+    archived = partial(is_archived, settings) if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
 
@@ -228,13 +329,22 @@ def _fill(
 ) -> None:
     """Fill `sink` from the journal as reader group `group`, and keep it up, until SIGTERM."""
     from collector.indexer import Indexer
+    from collector.ledger.keeper import LedgerKeeper
+    from collector.ledger.rebuild import rebuild_if_empty
 
     stack.enter_context(closing(sink))
     journal = stack.enter_context(closing(_events(settings)))
     reader = stack.enter_context(closing(journal.reader(group, DATASETS)))
-    stop = stack.enter_context(_stop_on_signal())
+    stop = stop_on_signal(within_s=_STOP_WITHIN_S)
     stack.enter_context(_repeated(upkeep, every_s=60))
-    indexer = Indexer(reader, sink, CLOCK)
+    kept = stack.enter_context(closing(open_ledger(settings)))
+
+    def begin() -> object:
+        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
+
+    ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
+    stack.enter_context(_repeated(ledger.upkeep, every_s=30))
+    indexer = Indexer(reader, sink, CLOCK, ledger=ledger)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
     log.info(
@@ -269,28 +379,6 @@ def _repeated(job: Callable[[], object], every_s: int) -> Iterator[None]:
         yield
     finally:
         scheduler.shutdown(wait=True)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """What SIGTERM sets. A server that hangs must not keep the process beyond `_STOP_WITHIN_S`: nothing is lost by
-    then going without its answer, since what isn't settled is not committed, and is read again."""
-    stop = threading.Event()
-
-    def give_up() -> None:
-        log.warning("not done in %.0f s, a server doesn't answer: what is under way is read again", _STOP_WITHIN_S)
-        os._exit(1)
-
-    def obey(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            last = threading.Timer(_STOP_WITHIN_S, give_up)
-            last.daemon = True
-            last.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, obey)
-    yield stop
 
 
 def end_with_parent() -> None:

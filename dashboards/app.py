@@ -17,7 +17,7 @@ from shippers.errors import Unavailable
 from . import parts
 from .board import Board, viewers_zone
 from .controls import controls, options_of
-from .pages import fleet, incidents, latency, logs, volume
+from .pages import fleet, incidents, latency, logs, statement, volume
 from .queries import Questions
 from .settings import BoardSettings
 
@@ -27,6 +27,7 @@ PAGES: tuple[tuple[str, str, str, Callable[[Board], None]], ...] = (
     ("latency", "Latency", ":material/speed:", latency.page),
     ("logs", "Logs", ":material/subject:", logs.page),
     ("incidents", "Incidents", ":material/notifications:", incidents.page),
+    ("statement", "Statement", ":material/balance:", statement.page),
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 
+from alerts.audit.statement import Statement, read_statement
 from alerts.fleet import Fleet, read_fleet
 from alerts.incidents import Incident, read_incidents
 from collector.ports import Event, Field, Hits, Latency, Page, Peak, State, Store, Tail, Volume, Where
@@ -22,6 +23,7 @@ from .scope import Scope
 
 LIVE_S = 60.0
 STATE_KEPT_S = 1.0
+STATEMENT_KEPT_S = 4.0
 WAITED_EVERY_S = 5.0
 WAITED_POINTS = 60
 
@@ -52,6 +54,12 @@ def _incidents(source: int, tick: int, _state: State) -> tuple[Incident, ...]:
     return tuple(read_incidents(_state))
 
 
+@st.cache_resource(ttl=10, max_entries=8, show_spinner=False)
+def _statement(source: int, tick: int, _state: State) -> Statement | None:
+    del source, tick
+    return read_statement(_state)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _waited(source: int) -> deque[tuple[int, int]]:
     del source
@@ -71,6 +79,10 @@ class Questions:
     def incidents(self) -> tuple[Incident, ...]:
         """Every incident, at most a second old."""
         return _incidents(id(self.state), self._tick(STATE_KEPT_S), self.state)
+
+    def statement(self) -> Statement | None:
+        """What was emitted and what became of it, as the auditor last wrote it; None before it first did."""
+        return _statement(id(self.state), self._tick(STATEMENT_KEPT_S), self.state)
 
     def forget(self) -> None:
         """Read the state anew at the next question: somebody here has just changed it."""

@@ -1,8 +1,9 @@
 """Sealed batches on disk: a chain of append-only files in one folder, written and read in order by one process.
 
-A frame is a mark, a checksum and the batch as the wire has it. `append` returns once it is fsynced; a file is removed
-once all in it is settled. What can't be read again, or is pushed out because the folder is full, comes out of `next` as
-void batches over the same numbers: never a hole. Takes no locks and knows nothing of who else might use the folder.
+A frame is a mark, a checksum and the batch as the wire has it. `append` returns once it is fsynced. What can't be read
+again, or is pushed out because the folder is full, comes out of `next` as void batches over the same numbers: never a
+hole. A file whose batches are all settled stays, named `.ack`, while there is room, in case somebody wants them again;
+it goes before anything unsent does. Takes no locks and knows nothing of who else might use the folder.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import errno
 import logging
 import os
 import re
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batch import Batch, pack, unpack
+from .batch import Batch
 from .durable import sync
-from .errors import BadBatch
+from .frames import frame, merge_voids, scan
+from .kept import Kept, Spans, add_span
 
 log = logging.getLogger("lastbeat.spool")
 
@@ -29,8 +29,6 @@ FULL = "spool full"
 DAMAGED = "spool damaged"
 SEGMENT_BYTES = 2 * 1024 * 1024
 
-_MARK = b"\xffLB\n"  # no line of JSON and no header has the first byte
-_HEAD = struct.Struct(">4sII")  # mark, length and crc32 of what follows
 _NAME = re.compile(r"\d{10}\.seg")
 
 
@@ -39,61 +37,8 @@ class _Segment:
     number: int
     size: int
     is_void: bool = False
-
-
-def frame(batch: Batch) -> bytes:
-    """One batch as the spool's files hold it."""
-    packed = pack(batch.header.encode(), batch.body)
-    return _HEAD.pack(_MARK, len(packed), zlib.crc32(packed)) + packed
-
-
-def scan(data: bytes) -> tuple[list[Batch], int]:
-    """Every sound frame in `data`, in order, and how many stretches between them are damaged or torn."""
-    found: list[Batch] = []
-    damaged = at = 0
-    while at < len(data):
-        batch, end = _frame_at(data, at)
-        if batch is not None:
-            found.append(batch)
-            at = end
-            continue
-        damaged += 1
-        at += 1
-        while (at := data.find(_MARK, at)) >= 0 and _frame_at(data, at)[0] is None:
-            at += 1
-        if at < 0:
-            break
-    return found, damaged
-
-
-def _frame_at(data: bytes, at: int) -> tuple[Batch | None, int]:
-    if len(data) - at < _HEAD.size:
-        return None, at
-    mark, size, crc = _HEAD.unpack_from(data, at)
-    start = at + _HEAD.size
-    packed = data[start : start + size] if mark == _MARK else b""
-    if mark != _MARK or len(packed) != size or zlib.crc32(packed) != crc:
-        return None, at
-    try:
-        [batch] = unpack(packed)
-        batch.check()
-    except (BadBatch, ValueError):
-        return None, at
-    return batch, start + size
-
-
-def merge_voids(batches: Iterable[Batch], reason: str) -> list[Batch]:
-    """Void batches over the same numbers: one for each run of a stream, however many batches there were."""
-    merged: dict[str, list[Batch]] = {}
-    for batch in batches:
-        runs = merged.setdefault(batch.header.stream, [])
-        void = batch if batch.header.void else batch.void(reason)
-        last = runs[-1].header if runs else None
-        if last is not None and last.last + 1 == void.header.first and last.void == void.header.void:
-            runs[-1] = Batch(dataclasses.replace(last, count=last.count + void.header.count), b"")
-        else:
-            runs.append(void)
-    return [void for runs in merged.values() for void in runs]
+    settled: int = 0  # bytes at its beginning that were settled when all was; only kept in case
+    spans: Spans | None = None  # the first and last number of each stream, once that is known
 
 
 class Segments:
@@ -107,10 +52,13 @@ class Segments:
         for path in sorted(folder.iterdir()):
             if _NAME.fullmatch(path.name):
                 self._segments.append(_Segment(int(path.stem), path.stat().st_size))
-        self._cursor = self._segments[0].number if self._segments else 1
+        self._kept = Kept(folder)
+        first_free = self._kept.last_number + 1
+        self._cursor = self._segments[0].number if self._segments else first_free
         self._offset = 0  # what of the cursor's segment has been read
-        self._next_number = self._segments[-1].number + 1 if self._segments else 1
+        self._next_number = self._segments[-1].number + 1 if self._segments else first_free
         self._active: int | None = None  # the open file; always the last segment
+        self._dirty = False  # it has what is not fsynced
         self._ahead: deque[tuple[int, Batch]] = deque()
         self._in_hand: dict[tuple[str, int], int] = {}
         self.damaged = 0
@@ -118,8 +66,13 @@ class Segments:
 
     @property
     def size_bytes(self) -> int:
-        """What the files take."""
-        return sum(segment.size for segment in tuple(self._segments))
+        """What the files take, without what is only kept in case."""
+        return sum(segment.size - segment.settled for segment in tuple(self._segments))
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is settled, and only kept in case, takes."""
+        return self._kept.size_bytes + sum(segment.settled for segment in tuple(self._segments))
 
     @property
     def has_more(self) -> bool:
@@ -133,16 +86,19 @@ class Segments:
         """
         frames = [frame(batch) for batch in batches]
         size, evicted = sum(map(len, frames)), 0
-        while self.size_bytes + size > self._max_bytes:
+        while self.size_bytes + self.kept_bytes + size > self._max_bytes:
+            if self.forget_kept():
+                continue
             if not (gone := self.evict()):
                 raise OSError(errno.ENOSPC, f"the spool's limit of {self._max_bytes} bytes is reached")
             evicted += gone
         caught_up = not self.has_more and 4 * size <= self._max_bytes  # what is in hand can't make room for others
         before = {segment.number: segment.size for segment in self._segments}
         try:
-            places = [self._write(data) for data in frames]
+            places = [self._write(data, one) for data, one in zip(frames, batches, strict=True)]
             if self._active is not None:
                 os.fsync(self._active)
+                self._dirty = False
         except OSError:
             self._undo(before)
             raise
@@ -164,7 +120,7 @@ class Segments:
         return batch
 
     def settle(self, batches: Iterable[Batch]) -> list[Batch]:
-        """These are durable elsewhere; what held only such ones is removed. Returns which of them had been here."""
+        """These are durable elsewhere; what holds only such ones is kept in case. Returns which had been here."""
         held = []
         for batch in batches:
             if self._in_hand.pop((batch.header.stream, batch.header.first), None) is not None:
@@ -180,14 +136,80 @@ class Segments:
         lowest = min(needed, default=self._next_number)
         try:
             while self._segments and self._segments[0].number < lowest:
+                oldest = self._segments[0]
                 if len(self._segments) == 1 and self._active is not None:
-                    os.ftruncate(self._active, 0)
-                    self._segments[0].size = self._offset = 0
+                    oldest.settled = oldest.size
                     return
-                (self._folder / _name(self._segments[0].number)).unlink(missing_ok=True)
+                self._kept.take(oldest.number, oldest.size, oldest.spans)
                 self._segments.popleft()
         except OSError as error:  # tried again with what is settled next; found again at worst, and stored once
-            log.error("lastbeat: the spool can't remove what was sent: %s", error)
+            log.error("lastbeat: the spool can't put aside what was sent: %s", error)
+
+    def forget_kept(self) -> bool:
+        """Make room by what is settled, the oldest first. False if nothing settled is left."""
+        try:
+            if self._kept.forget():
+                return True
+            oldest = self._segments[0] if self._segments else None
+            if oldest is None or not oldest.settled:
+                return False
+            if oldest.settled < oldest.size:
+                return self._cut_off(oldest)
+            if self._active is None:
+                self._kept.take(oldest.number, oldest.size, oldest.spans)
+                self._segments.popleft()
+                return True
+            os.ftruncate(self._active, 0)
+            oldest.size = oldest.settled = self._offset = 0
+            oldest.spans = {}
+            return True
+        except OSError as error:
+            log.error("lastbeat: the spool can't be made smaller: %s", error)
+            return False
+
+    def _cut_off(self, segment: _Segment) -> bool:
+        """Rewrite a file without its settled beginning: what is unsent must not have less room for it."""
+        if self._active is not None and segment is self._segments[-1]:
+            return False
+        path = self._folder / _name(segment.number)
+        with path.open("rb") as file:
+            file.seek(segment.settled)
+            data = file.read()
+        self._rewrite(path, data)
+        if segment.number == self._cursor:
+            self._offset -= segment.settled
+        segment.size, segment.settled = len(data), 0
+        return True
+
+    def again(self, stream: str, first: int, last: int) -> list[Batch] | None:
+        """Sound batches of one file that have numbers of a stream from `first` to `last`, in order, the lowest first.
+
+        Empty: there are none (any more). None: one file was read in vain, ask again.
+        """
+        chain = [*self._kept.places(), *((_name(one.number), one.spans) for one in self._segments)]
+        for name, spans in chain:
+            if spans is None or (stream in spans and spans[stream][0] <= last and spans[stream][1] >= first):
+                try:
+                    batches, _ = scan((self._folder / name).read_bytes())
+                except OSError:
+                    batches = []
+                self._learn(name, batches)
+                found = [one for one in batches if one.header.stream == stream and one.header.last >= first]
+                found = [one for one in found if one.header.first <= last]
+                if found:
+                    return sorted(found, key=lambda one: one.header.first)
+                if spans is None:
+                    return None
+        return []
+
+    def _learn(self, name: str, batches: Iterable[Batch]) -> None:
+        spans: Spans = {}
+        for batch in batches:
+            add_span(spans, batch)
+        self._kept.learn(name, spans)
+        for segment in self._segments:
+            if _name(segment.number) == name:
+                segment.spans = spans
 
     def evict(self) -> int:
         """Replace the oldest segment that nobody has read by void batches; how many events that gave up, 0 if none."""
@@ -213,13 +235,15 @@ class Segments:
 
     def close(self) -> None:
         """Let go of the open file; what is not settled stays on disk."""
-        active, self._active = self._active, None
+        active, self._active, self._dirty = self._active, None, False
         if active is not None:
             os.close(active)
 
     def remove(self) -> None:
         """Remove every file."""
         self.close()
+        while self._kept.forget():
+            pass
         while self._segments:
             (self._folder / _name(self._segments.popleft().number)).unlink(missing_ok=True)
 
@@ -228,18 +252,21 @@ class Segments:
             return False
         return self._segments[-1].number > self._cursor or self._segments[-1].size > self._offset
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, data: bytes, batch: Batch) -> int:
         if self._active is None or self._segments[-1].size >= self._segment_bytes:
-            if self._active is not None:
+            if self._active is not None and self._dirty:
                 os.fsync(self._active)
             self.close()
             number = self._next_number
             path = self._folder / _name(number)
             self._active = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             self._next_number += 1
-            self._segments.append(_Segment(number, 0))
+            self._segments.append(_Segment(number, 0, spans={}))
             sync(self._folder)
+        self._dirty = True
         segment, view = self._segments[-1], memoryview(data)
+        if segment.spans is not None:
+            add_span(segment.spans, batch)
         while view:
             written = os.write(self._active, view)
             segment.size += written
@@ -304,18 +331,20 @@ class Segments:
 
     def _replace(self, chosen: Sequence[_Segment], batches: Sequence[Batch]) -> None:
         kept, data = chosen[-1], b"".join(frame(batch) for batch in batches)
-        path = self._folder / _name(kept.number)
+        self._rewrite(self._folder / _name(kept.number), data)
+        for segment in chosen[:-1]:
+            (self._folder / _name(segment.number)).unlink(missing_ok=True)
+            self._segments.remove(segment)
+        sync(self._folder)
+        kept.size, kept.settled, kept.spans, kept.is_void = len(data), 0, None, True
+
+    def _rewrite(self, path: Path, data: bytes) -> None:
         draft = path.with_suffix(".new")
         with draft.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        for segment in chosen[:-1]:
-            (self._folder / _name(segment.number)).unlink(missing_ok=True)
-            self._segments.remove(segment)
-        sync(self._folder)
-        kept.size, kept.is_void = len(data), True
 
 
 def _name(number: int) -> str:

@@ -23,12 +23,14 @@ from .event import Line, Renderer
 from .heartbeat import Heartbeat
 from .identity import Identity, new_boot
 from .leftovers import Estates
+from .resends import Resender
 from .resources import Resources
 from .sender import BATCH_EVENTS, Sender
 from .settings import Settings
 from .spool import Spool
 from .streams import Progress, Streams
 from .transports.protocol import Transport
+from .wishes import Wishes
 from .worker import Worker
 
 log = logging.getLogger("lastbeat.shipper")
@@ -83,6 +85,9 @@ class _Boot:
         self.buffer = Buffer(settings.buffer_events, settings.buffer_bytes)
         self.streams = Streams(self.id, identity)
         self.transports = (shipper.make_transport(), shipper.make_transport())
+        self.wishes = Wishes()
+        for transport in self.transports:
+            transport.wishes = self.wishes
         self.spool: Spool | None = None
         self.estates: Estates | None = None
         if settings.spool:
@@ -90,6 +95,7 @@ class _Boot:
             self.spool = Spool(root, limit, self.id, identity, pid, clock, self.buffer.count_into)
             self.estates = Estates(root, self.id, identity, self.transports[0], clock, limit)
         self.sender = Sender(self.buffer, self.streams, self.transports[0], clock, spool=self.spool)
+        self.resender = Resender(self.id, self.wishes, self.transports[0], clock, self.spool, self.estates)
         self.resources = Resources(clock, None if pid == os.getpid() else pid)
         self.heartbeat = Heartbeat(
             identity,
@@ -106,10 +112,10 @@ class _Boot:
 
     def _send(self) -> float:
         wait_s = self.sender.step()
-        if self.spool is None or self.estates is None:
-            return wait_s
-        self.spool.note(self.streams.progress())
-        return min(wait_s, self.estates.step(self.spool.size_bytes))
+        if self.spool is not None and self.estates is not None:
+            self.spool.note(self.streams.progress())
+            wait_s = min(wait_s, self.estates.step(self.spool))
+        return self.resender.step(wait_s)
 
     def end(self) -> None:
         """Nothing more is sent by this boot: let go of its files; what is in them waits for the next process."""
@@ -117,7 +123,7 @@ class _Boot:
             self.spool.note(self.streams.progress())
             self.spool.close()
         if self.estates is not None and not self.send_worker.alive:
-            self.estates.release()
+            self.estates.end()
 
     def abandon(self) -> None:
         """In a forked child: this boot is the parent's; close our copies of what it holds open."""
@@ -154,6 +160,7 @@ class _Boot:
             "datasets": datasets,
             "queue_events": counts.events + self.sender.sealed_events,
             "queue_bytes": counts.size_bytes,
+            "spool": self.spool is not None,
             "spool_bytes": self.spool_bytes,
             **self.resources.sample(),
         }

@@ -27,6 +27,8 @@ log = logging.getLogger("lastbeat.spool")
 RETRY_S = 30.0
 _PATIENCE_S = 0.5
 _LOCK = "lock"
+SENT = "sent"
+"""A file in the folder of a boot of which all is settled: what is there is only kept in case."""
 
 
 class Folder:
@@ -77,6 +79,7 @@ class Folder:
         with contextlib.suppress(OSError):  # whoever gets the lock next finds the rest, and nothing to send
             for path in self.path.glob("*.new"):
                 path.unlink(missing_ok=True)
+            (self.path / SENT).unlink(missing_ok=True)
             (self.path / COPY).unlink(missing_ok=True)
             (self.path / _LOCK).unlink(missing_ok=True)
             self.path.rmdir()
@@ -117,6 +120,12 @@ class Spool:
         """What the batches take on disk."""
         segments = self._segments
         return segments.size_bytes if segments is not None else 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is durable elsewhere and only kept in case takes on disk."""
+        segments = self._segments
+        return segments.kept_bytes if segments is not None else 0
 
     @property
     def has_more(self) -> bool:
@@ -175,6 +184,16 @@ class Spool:
                 return
             held = self._segments.settle(batches)
             self.events -= sum(batch.header.count for batch in held if batch.header.void != FULL)
+
+    def again(self, stream: str, first: int, last: int) -> list[Batch] | None:
+        """See Segments.again."""
+        with self._lock:
+            return self._segments.again(stream, first, last) if self._segments is not None else []
+
+    def forget_kept(self) -> bool:
+        """Make room by what is only kept in case, the oldest first. False if there is nothing of it."""
+        with self._lock:
+            return self._segments is not None and self._segments.forget_kept()
 
     def note(self, progress: Mapping[str, Progress]) -> None:
         """Write down where the streams stand, beside what the log calls count."""

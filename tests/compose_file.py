@@ -12,7 +12,7 @@ import yaml
 FOLDER = Path(__file__).parents[1] / "compose"
 FILE = FOLDER / "docker-compose.yml"
 EXAMPLE = FOLDER / ".env.example"
-ROLES = ("gateway", "indexer", "archiver", "watch", "boards")
+ROLES = ("gateway", "indexer", "archiver", "watch", "auditor", "boards")
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<how>:-|:\?)(?P<rest>[^}]*))?\}|\$\$")
 

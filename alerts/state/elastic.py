@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from collector.elastic import names, template
@@ -59,6 +59,13 @@ class ElasticState:
         rows = [_lines(key, encode(table, key, doc)) for key, doc in docs.items()]
         if rows:
             self._make()
+        self._send(table, rows)
+
+    def delete_many(self, table: Table, keys: Collection[str]) -> None:
+        if keys and self._exists(self._path(table)):
+            self._send(table, [json.dumps({"delete": {"_id": _id(key)}}).encode() + b"\n" for key in keys])
+
+    def _send(self, table: Table, rows: Sequence[bytes]) -> None:
         start, size = 0, 0
         for end, row in enumerate(rows, 1):
             size += len(row)
@@ -66,12 +73,12 @@ class ElasticState:
                 self._bulk(table, rows[start:end])
                 start, size = end, 0
 
-    def scan(self, table: Table) -> Iterator[Row]:
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
         path = self._path(table)
         if not self._exists(path):
             return iter(())
         self._ask("POST", f"{path}/_refresh", allow=(404,))
-        return self._pages(self._ask("POST", f"{path}/_pit?keep_alive=1m")["id"])
+        return self._pages(self._ask("POST", f"{path}/_pit?keep_alive=1m")["id"], prefix)
 
     def delete(self, table: Table, key: str) -> None:
         self._ask("DELETE", f"{self._path(table)}/_doc/{quoted(_id(key))}", allow=(404,))
@@ -79,13 +86,14 @@ class ElasticState:
     def close(self) -> None:
         self._client.close()
 
-    def _pages(self, pit: str) -> Iterator[Row]:
+    def _pages(self, pit: str, prefix: str) -> Iterator[Row]:
         """Everything as it stood at that point in time, page by page."""
         try:
             after: list[Any] | None = None
             while True:
                 query = {
                     "size": _PAGE,
+                    "query": {"prefix": {"key": prefix}} if prefix else {"match_all": {}},
                     "pit": {"id": pit, "keep_alive": "1m"},
                     "sort": [{"key": "asc"}],
                     "seq_no_primary_term": True,
@@ -100,7 +108,7 @@ class ElasticState:
         finally:
             self._ask("DELETE", "/_pit", {"id": pit}, allow=(404,))
 
-    def _bulk(self, table: Table, rows: list[bytes]) -> None:
+    def _bulk(self, table: Table, rows: Sequence[bytes]) -> None:
         path = f"{self._path(table)}/_bulk?{FILTER}"
         answer = self._client.send("POST", path, b"".join(rows), NDJSON)
         if answer.status != 200:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from collector.ports import Conflict, Row, Table
@@ -45,14 +45,19 @@ class MemoryState:
             version = str(next(self._versions))
             self._rows[table].update((key, (text, version)) for key, text in texts.items())
 
-    def scan(self, table: Table) -> Iterator[Row]:
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
         with self._lock:
-            held = sorted(self._rows[table].items())
+            held = sorted(item for item in self._rows[table].items() if item[0].startswith(prefix))
         return (Row(key, json.loads(text), version) for key, (text, version) in held)
 
     def delete(self, table: Table, key: str) -> None:
         with self._lock:
             self._rows[table].pop(key, None)
+
+    def delete_many(self, table: Table, keys: Collection[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._rows[table].pop(key, None)
 
     def close(self) -> None:
         """Nothing to let go of; what was kept can still be read, as after a restart."""

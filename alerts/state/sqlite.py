@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS rows (
 ) WITHOUT ROWID"""
 _UPSERT = """INSERT INTO rows (kind, key, doc, version) VALUES (?, ?, ?, ?)
     ON CONFLICT (kind, key) DO UPDATE SET doc = excluded.doc, version = excluded.version"""
+_SCAN = "SELECT key, doc, version FROM rows WHERE kind = ? AND key >= ? AND key < ? ORDER BY key"
 BUSY_S = 5.0
 """How long a call waits for another process's write before it is Unavailable."""
 
@@ -65,14 +66,21 @@ class SqliteState:
             db.executemany(_UPSERT, rows)
             db.execute("COMMIT")
 
-    def scan(self, table: Table) -> Iterator[Row]:
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
+        values = (table, prefix, f"{prefix}\U0010ffff")  # a range of the primary key
         with self._open() as db:
-            held = db.execute("SELECT key, doc, version FROM rows WHERE kind = ? ORDER BY key", (table,)).fetchall()
+            held = db.execute(_SCAN, values).fetchall()
         return (Row(key, json.loads(doc), version) for key, doc, version in held)
 
     def delete(self, table: Table, key: str) -> None:
         with self._open() as db:
             db.execute("DELETE FROM rows WHERE kind = ? AND key = ?", (table, key))
+
+    def delete_many(self, table: Table, keys: Collection[str]) -> None:
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany("DELETE FROM rows WHERE kind = ? AND key = ?", [(str(table), key) for key in keys])
+            db.execute("COMMIT")
 
     def close(self) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from collector.dead_letters import Among, DeadLetter, id_of, is_among
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.settings import ElasticSettings
 from shippers.batch import Header
 from shippers.errors import Unavailable
@@ -55,9 +55,12 @@ class ElasticDeadLetters:
                 lines, size = [], 0
         return fresh + self._send(lines) if lines else fresh
 
-    def accounted(self, header: Header, *indices: str) -> IntervalSet:
-        """Which numbers of a batch are stored in `indices` or are dead letters by themselves. Raises Unavailable."""
-        return self._found(header, (*indices, _index(self._prefix, header.day)))
+    def accounted(self, header: Header, *indices: str) -> tuple[IntervalSet, IntervalSet]:
+        """Which numbers of a batch are stored in `indices` or among impossible days, and which others are dead letters
+        by themselves. Raises Unavailable."""
+        skewed = skewed_indices(self._client, self._prefix, header.dataset, header.region)
+        stored = self._found(header, (*indices, *skewed))
+        return stored, self._found(header, (_index(self._prefix, header.day),)).without(stored)
 
     def find(self, among: Among, limit: int) -> list[DeadLetter]:
         """See DeadLetters.find."""
@@ -116,6 +119,11 @@ class ElasticDeadLetters:
             left = [item for item in read(answer.body, len(some)) or () if item.fate is not Fate.STORED]
             if left:
                 raise Unavailable(f"{len(left)} dead letters can't be deleted: {left[0].why}")
+
+    def without_originals(self) -> Iterator[DeadLetter]:
+        """Every letter, the oldest first, without its original bytes. Raises Unavailable."""
+        for hit in self._hits({"match_all": {}}, "asc", leave_out="original"):
+            yield _from_doc(hit["_source"])
 
     def __iter__(self) -> Iterator[tuple[str, DeadLetter]]:
         """Every letter with its id, the oldest first. Raises Unavailable."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from collector import dead_letters
 from collector.dead_letters import DeadLetter
-from collector.ledger import Interval
+from collector.ledger.intervals import Interval, IntervalSet
 from collector.ports import Outcome, Record
 from shippers.batch import Header
 
@@ -21,6 +21,8 @@ class Job:
 
     `letters` are its events that are to become dead letters; they count as dead only once those are kept.
     `unproven` marks a void batch of which it isn't known yet whether some of its events are here all the same.
+    `lost` are the numbers that the dead letters hold, `void` those of them that are there as void. A `broken` batch
+    settles no numbers.
     """
 
     record: Record
@@ -32,6 +34,9 @@ class Job:
     dead: int = 0
     letters: list[DeadLetter] = field(default_factory=list)
     unproven: bool = False
+    lost: tuple[Interval, ...] = ()
+    void: tuple[Interval, ...] = ()
+    broken: bool = False
     _lines: Sequence[bytes] = ()
 
     @property
@@ -66,7 +71,11 @@ class Job:
         """What the caller is told."""
         if not self.settled:
             return Outcome(self.record, retry=True)
-        return Outcome(self.record, self.stored, self.duplicate, self.dead)
+        if self.broken:
+            return Outcome(self.record, self.stored, self.duplicate, self.dead)
+        lost = tuple(IntervalSet(self.lost)) if self.lost else ()
+        void = tuple(IntervalSet(self.void)) if self.void else ()
+        return Outcome(self.record, self.stored, self.duplicate, self.dead, False, self.header, lost, void)
 
     def body(self, positions: Sequence[int]) -> tuple[bytes, ...]:
         """The bulk body for these of its lines, in parts."""
@@ -97,7 +106,7 @@ class Job:
         """Make one dead letter of a batch that breaks the contract. Its numbers stay open: a sound copy may come."""
         letter = dead_letters.of_batch(self.record, self.header, reason, self.record.appended_at)
         self.letters.append(letter)
-        self.pending = ()
+        self.pending, self.broken = (), True
 
     def bury_late(self, reason: str) -> None:
         """Make one dead letter of a sound batch that comes too late."""
@@ -116,6 +125,10 @@ class Job:
     def buried(self, fresh: Sequence[bool]) -> None:
         """Its letters are kept; those that aren't `fresh` were there before."""
         for letter, new in zip(self.letters, fresh, strict=True):
+            numbers = (letter.first, letter.first + letter.count - 1)
+            self.lost += (numbers,)
+            if dead_letters.is_void(letter):
+                self.void += (numbers,)
             if new:
                 self.dead += letter.count
             else:

@@ -15,9 +15,10 @@ from typing import Any
 
 from collector.complaint import Complaint
 from collector.headers import HeaderReader
-from collector.ledger import IntervalSet
+from collector.ledger.intervals import IntervalSet
 from collector.ports import Outcome, Record, State, TopicPartition
 from collector.settings import ElasticSettings
+from shippers.batch import Batch
 from shippers.clock import Clock
 from shippers.errors import BadBatch, LastbeatError
 
@@ -115,10 +116,11 @@ class ElasticSink:
         if record.refused:
             job.bury_refused()
             return job
-        if header.void is not None:
-            job.unproven = True
-            return job
         try:
+            if header.void is not None:
+                Batch(header, record.body).check()
+                job.unproven = True
+                return job
             timed = bulk.prove(header, record.body)
         except BadBatch as error:
             job.bury_broken(f"{error.code}: {error}")
@@ -156,10 +158,11 @@ class ElasticSink:
                 self._place(jobs)
                 ready = [job for job in jobs if job.pending and job.index not in self._blocked]
                 error = self._send(ready)
-                for job in jobs:
-                    if job.unproven:
-                        self._prove(job)
                 self._bury(jobs)
+                unproven = [job for job in jobs if job.unproven]
+                for job in unproven:
+                    self._prove(job)
+                self._bury(unproven)
             except LastbeatError as raised:
                 error = raised
             self._say(error)
@@ -209,10 +212,12 @@ class ElasticSink:
         header = job.header
         assert header is not None
         index = names.index_of(self._settings.prefix, header)
-        present = self._dead.accounted(header, index) if header.count <= _PROVABLE else IntervalSet()
-        for numbers in present.missing(header.first, header.last):
-            job.bury_void(numbers)
-        job.duplicate += len(present)
+        stored, dead = self._dead.accounted(header, index) if header.count <= _PROVABLE else (IntervalSet(),) * 2
+        for numbers in stored.missing(header.first, header.last):
+            for void in dead.missing(*numbers):
+                job.bury_void(void)
+        job.lost += tuple(dead)
+        job.duplicate += len(stored) + len(dead)
         job.unproven = False
 
     def _send(self, jobs: Sequence[Job]) -> LastbeatError | None:

@@ -82,6 +82,14 @@ class ForeignReader:
         """See Reader.lag."""
         return self._inner.lag()
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """See Reader.offsets_at."""
+        return self._inner.offsets_at(at, instance)
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        return self._inner.ends()
+
     def close(self) -> None:
         """See Reader.close."""
         self._inner.close()

@@ -21,11 +21,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from collector.ports import Journal
+from collector.ports import Journal, State
 from collector.settings import GatewaySettings
 from shippers.batch import MEDIA_TYPE
 from shippers.clock import Clock
 from shippers.errors import Misconfigured, Unavailable
+from shippers.transports.http import LACKING
 
 from .beats import BadQuery, Beats, read_beat, rfc3339
 from .canary import SECRET_HEADER, Canaries
@@ -34,6 +35,7 @@ from .inbound import SMALL, Body, Inbound
 from .intake import Intake
 from .metrics import Metrics
 from .refusals import Refusals
+from .resends import Resends
 
 log = logging.getLogger("lastbeat.gateway")
 
@@ -43,13 +45,14 @@ T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(journal: Journal, settings: GatewaySettings, clock: Clock) -> Starlette:
-    """The gateway as an ASGI app; its lifespan starts and stops the canaries. The journal stays the caller's to close.
+def create_app(journal: Journal, settings: GatewaySettings, clock: Clock, state: State | None = None) -> Starlette:
+    """The gateway as an ASGI app; its lifespan starts and stops the canaries. Journal and state stay the caller's to
+    close. Without `state` nobody is ever asked to send anything again.
 
     Raises Misconfigured for a gateway that would be open to the network without tokens.
     """
     check_settings(settings)
-    gateway = Gateway(journal, settings, clock)
+    gateway = Gateway(journal, settings, clock, state)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -87,7 +90,7 @@ def url_of(settings: GatewaySettings, port: int | None = None) -> str:
 class Gateway:
     """The endpoints, and what they share."""
 
-    def __init__(self, journal: Journal, settings: GatewaySettings, clock: Clock) -> None:
+    def __init__(self, journal: Journal, settings: GatewaySettings, clock: Clock, state: State | None = None) -> None:
         self._settings = settings
         self._clock = clock
         self._secret = secrets.token_urlsafe(32)
@@ -96,6 +99,7 @@ class Gateway:
         self.intake = Intake(journal, settings, clock, self.metrics)
         self.refusals = Refusals()
         self.canaries = Canaries(settings, self.intake, self.refusals, self.metrics, clock, self._secret)
+        self.resends = Resends(state, clock)
         self._beats = Beats(clock)
         self._inbound = Inbound(
             settings.max_request_bytes, settings.max_inflight_bytes, settings.read_timeout_s, self.metrics
@@ -117,6 +121,7 @@ class Gateway:
     async def start(self, url: str) -> None:
         """Begin to send canaries to `url`: to the regions that the journal knows, if it can be asked already."""
         loop = asyncio.get_running_loop()
+        self.resends.start()
         if not await self._remember_regions():
             self._tasks.append(loop.create_task(self._go_on_asking(), name="regions"))
         self._tasks.append(loop.create_task(self.canaries.run(url), name="canaries"))
@@ -128,6 +133,7 @@ class Gateway:
     async def stop(self) -> None:
         """End the canaries. No request is under way any more, but for those that were not finished in time."""
         self.prepare_to_stop()
+        self.resends.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,13 +205,18 @@ class Gateway:
                 await self._remember_beats(request, body, error.code)
                 raise
             data = await body.read(request)
-            accepted = await self._on_worker(self._take, data, grant)
-        return JSONResponse({"accepted": accepted})
+            answer = await self._on_worker(self._take, data, grant, request.headers.get(LACKING))
+        return JSONResponse(answer)
 
-    def _take(self, data: bytes, grant: Grant) -> int:
+    def _take(self, data: bytes, grant: Grant, lacking: str | None) -> dict[str, object]:
         batches = self.door.open(data, grant)
         self.intake.append(batches)
-        return len(batches)
+        answer: dict[str, object] = {"accepted": len(batches)}
+        if self.resends.any_open:
+            wanted = self.resends.answer(batches, lacking)
+            if wanted:
+                answer["resend"] = wanted
+        return answer
 
     async def _remember_beats(self, request: Request, body: Body, code: str) -> None:
         """Whose beats come with a wrong token? Beats are small: more than that is not read for a stranger."""

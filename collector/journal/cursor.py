@@ -10,7 +10,7 @@ from collector.ports import Gap, Record, TopicPartition
 from shippers.errors import Unavailable
 
 from . import frame
-from .segment import SegmentReader, bases
+from .segment import SegmentReader, bases, path_of, read_header
 from .shared import ACTIVE, END, Words
 
 _CHUNK = 2 * 1024 * 1024
@@ -33,10 +33,27 @@ class Cursor:
         """The oldest offset that is kept."""
         return min(bases(self._folder), default=self._words[END])
 
+    @property
+    def end(self) -> int:
+        """The offset behind the last record."""
+        return self._words[END]
+
     def lag(self) -> int:
         """Bytes from here to the end; a position beyond the end is as far as can be from having read it."""
         end = self._words[END]
         return end - self.position if self.position <= end else end
+
+    def offset_at(self, at: float) -> int:
+        """The base of the last segment that may hold the first record appended at `at` or later: what is before it is
+        older. Raises OSError."""
+        for base in reversed(bases(self._folder)):
+            try:
+                header = read_header(path_of(self._folder, base))
+            except FileNotFoundError:
+                break  # deleted just now, and with it all before it
+            if header is not None and header.floor_ns < at * 1e9:
+                return base
+        return self.oldest()
 
     def read(self, max_bytes: int) -> list[Record]:
         """The next records: at least one if there is any; stops once `max_bytes` of bodies are exceeded."""

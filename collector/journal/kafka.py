@@ -160,10 +160,17 @@ class _Producer:
         )  # fmt: skip
 
     def append(self, batches: Sequence[Batch], deadline: float) -> None:
-        """Send, and wait until every one is acknowledged. Raises KafkaError."""
+        """Send, and wait until every one is acknowledged. Raises KafkaError, or Unavailable if it was given up."""
         futures: list[Any] = []
-        for batch in batches:
-            futures += self._send(batch)
+        try:
+            for batch in batches:
+                futures += self._send(batch)
+        except RuntimeError as error:  # so kafka-python says that its loop was closed, here on another caller's failure
+            if not self._failed:
+                raise
+            raise Unavailable(
+                f"Kafka at {self._settings.bootstrap} can't be reached", retry_after_s=_REFUSE_S
+            ) from error
         for future in futures:
             future.get(timeout=max(0.0, deadline - self._clock.monotonic()))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +128,16 @@ class Names:
     def pattern(self, datasets: Sequence[str]) -> str:
         """What matches the topics of these datasets, of every region, and nothing else."""
         return rf"^{re.escape(self.prefix)}\.[a-z0-9-]+\.({'|'.join(map(re.escape, datasets))})$"
+
+
+def only_of(instance: str, tps: Collection[TopicPartition]) -> list[TopicPartition]:
+    """Of all partitions those that an instance's batches go to: as every client of Kafka's hashes a key. All for ''."""
+    from kafka.partitioner.default import murmur2
+
+    if not instance:
+        return list(tps)
+    sizes, hashed = Counter(tp.topic for tp in tps), int(murmur2(instance.encode())) & 0x7FFFFFFF
+    return [tp for tp in tps if tp.partition == hashed % sizes[tp.topic]]
 
 
 def make_topic(settings: KafkaSettings, topic: str) -> None:

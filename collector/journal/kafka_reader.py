@@ -7,6 +7,7 @@ retention deleted before it was read is a Gap. It commits only what it is told t
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from collector.settings import KafkaSettings
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, reachable
+from .kafka_link import HEADER, MAX_RECORD_BYTES, Names, build, connected_admin, only_of, reachable
 
 log = logging.getLogger("lastbeat.journal")
 
@@ -125,6 +126,7 @@ class KafkaReader:
     def _polled(self, consumer: Any, wait_s: float, count: int) -> Mapping[Any, Sequence[Any]]:
         from kafka import errors
 
+        _keep_it_informed(consumer)
         if self._group is not None:
             _hold_to_its_rejoin(consumer)
         try:
@@ -291,6 +293,30 @@ class KafkaReader:
                 found[tp] = ends[place] - at if at <= ends[place] else max(1, ends[place] - oldest[place])
             return found
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """See Reader.offsets_at. The key of a record is its instance, and decides on the partition."""
+        consumer = self._connected()
+        places = {tp: self._place(tp) for tp in only_of(instance, self.assigned())}
+        if not places:
+            return {}
+        with reachable("ask for the offsets of a time", self._settings):
+            at_ms = max(0, int(at * 1000))
+            found = consumer.offsets_for_times(dict.fromkeys(places.values(), at_ms), timeout_ms=_ASK_MS)
+            ends = consumer.end_offsets(list(places.values()), timeout_ms=_ASK_MS)
+        return {tp: found[place].offset if found.get(place) else ends[place] for tp, place in places.items()}
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends. Asks the brokers which topics there are, so that none is missed that was made just now."""
+        from kafka.structs import TopicPartition as Place
+
+        consumer = self._connected()
+        with reachable("ask for the ends", self._settings):
+            consumer._net.run(consumer._manager.wait_for, consumer._cluster.request_update(), _ASK_MS)
+            topics = [topic for topic in consumer._cluster.topics() if re.match(self._pattern, topic)]
+            places = [Place(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic)]
+            ends = consumer.end_offsets(places, timeout_ms=_ASK_MS) if places else {}
+        return {self._names.ours(place.topic, place.partition): end for place, end in ends.items()}
+
     def _position(self, consumer: Any, tp: TopicPartition, place: Any) -> int:
         """The offset of the next record to be handed out. Where there is none any more, all is to be read again."""
         from kafka.errors import NoOffsetForPartitionError
@@ -360,6 +386,15 @@ def _hold_to_its_rejoin(consumer: Any) -> None:
     coordinator = consumer._coordinator
     if coordinator.rejoining or coordinator.need_rejoin():
         coordinator.request_rejoin()
+
+
+def _keep_it_informed(consumer: Any) -> None:
+    """kafka-python 3.0.12 stops asking for metadata for good if it waits for somebody else's question, a bootstrap's,
+    and that one fails: from then on it joins no rebalance and sees no new topic, in silence. It is made to go on."""
+    cluster = consumer._cluster
+    if cluster._refresh_loop_future is not None and cluster._refresh_loop_future.is_done:
+        cluster._refresh_loop_future = None
+        cluster.start_refresh_loop()
 
 
 def _end(one: Record | Gap) -> int:

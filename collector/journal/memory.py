@@ -29,6 +29,9 @@ class _Log:
     def end(self) -> int:
         return self.base + len(self.records)
 
+    def offset_at(self, at: float) -> int:
+        return next((record.offset for record in self.records if record.appended_at >= at), self.end)
+
 
 class MemoryJournal:
     """Keeps batches in lists. Offsets count records. Batches of one instance stay in one partition."""
@@ -205,6 +208,18 @@ class MemoryReader:
         with self._journal._lock:
             logs = self._journal._logs
             return {tp: logs[tp].end - self._position(tp) for tp in self._mine()}
+
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """See Reader.offsets_at."""
+        with self._journal._lock:
+            own = zlib.crc32(instance.encode()) % self._journal._partitions
+            tps = {tp for tp in self._mine() if not instance or tp.partition == own}
+            return {tp: self._journal._logs[tp].offset_at(at) for tp in tps}
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        with self._journal._lock:
+            return {tp: self._journal._logs[tp].end for tp in self._mine()}
 
     def _position(self, tp: TopicPartition) -> int:
         log = self._journal._logs[tp]

@@ -188,6 +188,22 @@ class LocalReader:
         self._discover()
         return {tp: cursor.lag() for tp, cursor in self._cursors.items()}
 
+    def offsets_at(self, at: float, instance: str = "") -> dict[TopicPartition, int]:
+        """See Reader.offsets_at: the beginning of a segment. Each topic has but one partition, whoever sends."""
+        del instance
+        self._discover()
+        try:
+            return {tp: cursor.offset_at(at) for tp, cursor in self._cursors.items()}
+        except OSError as error:
+            raise Unavailable(f"the journal in {self._path} can't be read: {error}") from error
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """See Reader.ends."""
+        if self._closed:
+            raise Unavailable("the reader is closed")
+        self._discover()
+        return {tp: cursor.end for tp, cursor in self._cursors.items()}
+
     def close(self) -> None:
         """See Reader.close."""
         self._closed = True

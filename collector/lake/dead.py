@@ -39,6 +39,11 @@ def dead_letters_in(path: Path, *, since: float = 0.0, limit: int = 10_000) -> l
     return _read(path, f'epoch_us("at") >= {round(since * 1_000_000)}', [], limit, since=since)[::-1]
 
 
+def settling_letters_in(path: Path) -> list[DeadLetter]:
+    """Every letter of the lake at `path` that settles its numbers, without its original bytes. Raises Unavailable."""
+    return _read(path, f"NOT starts_with(reason, '{WHOLE_BATCH}')", [], 2**62, originals=False)
+
+
 class LakeDeadLetters:
     """See the port DeadLetters. `path` is the lake's folder."""
 

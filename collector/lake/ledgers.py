@@ -6,13 +6,14 @@ letters; nothing else needs to be read to know it, however long the lake's past 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
 
-from collector.dead_letters import WHOLE_BATCH, DeadLetter
-from collector.ledger import IntervalSet, StreamLedger
+from collector.dead_letters import VOID, WHOLE_BATCH, DeadLetter, is_void
+from collector.ledger.intervals import Interval, IntervalSet
+from collector.ledger.streams import StreamLedger
 from shippers.batch import Header
 
 from .files import DataFile, read_files
@@ -32,7 +33,7 @@ class Ledgers:
 
     def clear(self) -> None:
         """Forget everything; it is read again when it is asked for."""
-        self._ledger, self._stored = StreamLedger(), StreamLedger()
+        self._ledger, self._stored, self._void = StreamLedger(), StreamLedger(), StreamLedger()
         self._loaded: set[tuple[str, str]] = set()
 
     def knowing(self, header: Header) -> StreamLedger:
@@ -44,11 +45,21 @@ class Ledgers:
                 self._loaded.add(key)
         return self._stored if header.replay else self._ledger
 
-    def settle(self, plan: Planned, dead: Iterable[DeadLetter]) -> None:
+    def lost(self, header: Header) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+        """Of a settled header's numbers those that the lake has no rows of, and those of them that are void."""
+        self.knowing(header)
+        dead = self._stored.missing(header.stream, header.first, header.last)
+        alive = [gap for numbers in dead for gap in self._void.missing(header.stream, *numbers)] if dead else []
+        return tuple(dead), tuple(IntervalSet(dead).without(IntervalSet(alive)))
+
+    def settle(self, plan: Planned, dead: Sequence[DeadLetter]) -> None:
         """Account for what was committed of a plan: its rows and its dead letters."""
         account(self._ledger, plan)
         if plan.header is None:
             return
+        for letter in dead:
+            if is_void(letter):
+                self._void.add(plan.header.stream, letter.first, letter.first + letter.count - 1)
         buried = IntervalSet((letter.first, letter.first + letter.count - 1) for letter in dead)
         for fresh in plan.fresh:
             for first, last in buried.missing(*fresh):
@@ -61,15 +72,17 @@ class Ledgers:
             return
         source = read_files(root, files)
         if table == DEAD:
-            found = self._con.execute(
-                f"SELECT stream, first, first + count - 1 FROM {source} WHERE NOT starts_with(reason, '{WHOLE_BATCH}')"
-            ).fetchall()
-        else:
-            found = runs(self._con, source)
-        for stream, first, last in found:
+            for stream, first, last, reason in self._con.execute(
+                f"SELECT stream, first, first + count - 1, left(reason, {len(VOID)}) "
+                f"FROM {source} WHERE NOT starts_with(reason, '{WHOLE_BATCH}')"
+            ).fetchall():
+                self._ledger.add(stream, first, last)
+                if reason == VOID:
+                    self._void.add(stream, first, last)
+            return
+        for stream, first, last in runs(self._con, source):
             self._ledger.add(stream, first, last)
-            if table != DEAD:
-                self._stored.add(stream, first, last)
+            self._stored.add(stream, first, last)
 
 
 def runs(con: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, int, int]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from collector import dead_letters
 from collector.dead_letters import DeadLetter
-from collector.ledger import Interval, StreamLedger
+from collector.ledger.intervals import Interval
+from collector.ledger.streams import StreamLedger
 from collector.ports import Record, TopicPartition
 from shippers.batch import Batch, Header
 from shippers.errors import BadBatch
@@ -20,7 +21,8 @@ from shippers.errors import BadBatch
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One record: `fresh` are the numbers whose lines are to be stored, `duplicate` counts those that are accounted
-    for already, `dead` is what goes to the dead letters without being opened. `header` is None when it can't be read.
+    for already, `dead` is what goes to the dead letters without being opened. `header` is None when it can't be read,
+    `open` says that nothing of its numbers is settled: the batch breaks the contract.
     """
 
     record: Record
@@ -28,6 +30,7 @@ class Planned:
     fresh: tuple[Interval, ...] = ()
     duplicate: int = 0
     dead: tuple[DeadLetter, ...] = ()
+    open: bool = False
 
 
 class Planner:
@@ -49,28 +52,27 @@ class Planner:
         return map(self._one, records)
 
     def _one(self, record: Record) -> Planned:
-        settled = self._is_settled(record)
         try:
             header = Header.decode(record.header)
             _check_topic(header, record.tp)
         except BadBatch as error:
-            if settled:
-                return Planned(record, None, duplicate=dead_letters.count_lines(record))
-            reason = f"{error.code}: {error}"
-            return Planned(record, None, dead=(dead_letters.of_batch(record, None, reason, self._now),))
-        if settled:
-            return Planned(record, header, duplicate=header.count)
-        if record.refused:
-            return self._refused(record, header)
+            return self._broken(record, None, error)
         try:
-            if not record.checked:
+            if not record.refused and not record.checked:
                 Batch(header, record.body).check()
         except BadBatch as error:
-            # Its numbers stay open: what the body was is not known, and a sound copy may still come.
-            return Planned(
-                record, header, dead=(dead_letters.of_batch(record, header, f"{error.code}: {error}", self._now),)
-            )
-        return self._sound(record, header)
+            return self._broken(record, header, error)
+        if self._is_settled(record):
+            return Planned(record, header, duplicate=header.count)
+        return self._refused(record, header) if record.refused else self._sound(record, header)
+
+    def _broken(self, record: Record, header: Header | None, error: BadBatch) -> Planned:
+        """Its numbers stay open: what the body was is not known, and a sound copy may still come."""
+        if self._is_settled(record):
+            count = dead_letters.count_lines(record) if header is None else header.count
+            return Planned(record, header, duplicate=count, open=True)
+        letter = dead_letters.of_batch(record, header, f"{error.code}: {error}", self._now)
+        return Planned(record, header, dead=(letter,), open=True)
 
     def _refused(self, record: Record, header: Header) -> Planned:
         """A foreign record that is no event: a dead letter, once."""
@@ -112,7 +114,7 @@ def _check_topic(header: Header, tp: TopicPartition) -> None:
 def account(ledger: StreamLedger, plan: Planned) -> None:
     """Put the numbers that a plan settles into the ledger: what is stored, unreadable, refused or void, but no broken
     batch."""
-    if plan.header is None:
+    if plan.header is None or plan.open:
         return
     for first, last in plan.fresh:
         ledger.add(plan.header.stream, first, last)

@@ -171,7 +171,7 @@ class LakeSink:
                 failed = error
                 outcomes |= {id(plan): Outcome(plan.record, retry=True) for plan in share}
             else:
-                outcomes |= {id(plan): _outcome(plan, filled) for plan in share}
+                outcomes |= {id(plan): self._outcome(plan, filled) for plan in share}
         return outcomes, failed
 
     def _sweep(self) -> None:
@@ -226,10 +226,16 @@ class LakeSink:
         for plan in plans:
             self._ledgers.settle(plan, _dead(plan, filled))
 
-
-def _outcome(plan: Planned, filled: Filled) -> Outcome:
-    dead = sum(letter.count for letter in _dead(plan, filled))
-    return Outcome(plan.record, stored=filled.stored.get(id(plan), 0), duplicate=plan.duplicate, dead=dead)
+    def _outcome(self, plan: Planned, filled: Filled) -> Outcome:
+        """What became of a plan that is committed; its numbers as the lake has them now."""
+        stored = filled.stored.get(id(plan), 0)
+        dead = sum(letter.count for letter in _dead(plan, filled))
+        if plan.header is None or plan.open:
+            return Outcome(plan.record, stored, plan.duplicate, dead)
+        lost, void = self._ledgers.lost(plan.header)
+        return Outcome(
+            plan.record, stored, plan.duplicate, dead, header=plan.header, dead_numbers=lost, void_numbers=void
+        )
 
 
 def _dead(plan: Planned, filled: Filled) -> tuple[DeadLetter, ...]:

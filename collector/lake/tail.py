@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from collector.ledger import StreamLedger
+from collector.ledger.streams import StreamLedger
 from collector.ports import Gap, Journal, Reader, Record, TopicPartition
 from shippers.batch import DATASETS, Header
 from shippers.clock import Clock

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from collector.ledger import StreamLedger
+from collector.ledger.streams import StreamLedger
 from collector.ports import Gap, Journal, TopicPartition
 from shippers.batch import DATASETS
 from shippers.clock import Clock

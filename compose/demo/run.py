@@ -15,6 +15,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from compose.settings import load
+from compose.stopping import BOTH, stop_on_signal
 from compose.supervisor import Supervisor
 from compose.wiring import open_state, open_store
 from shippers.clock import SystemClock
@@ -32,7 +33,6 @@ _SETTINGS = """# Written by `lastbeat demo` for its own platform, so that no set
 port = 0  # any free one: what ships to the usual port is not the shop's
 regions = ["cn-east", "cn-north"]
 """
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(once: bool, data: Path, *, stack: bool = False, hours: int = 24) -> int:
@@ -83,15 +83,14 @@ def _set_up(
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM. They raise KeyboardInterrupt at once until `gently`; from then on they only set `asked`,
-    since an exception in the middle of a question to the store would come out as the store's."""
+    """Ctrl-C and SIGTERM. They raise KeyboardInterrupt at once until `gently`; from then on they only set an
+    event, since an exception in the middle of a question to the store would come out as the store's."""
 
     def __init__(self) -> None:
-        self.asked = Event()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
+        self._before = {number: signal.signal(number, signal.default_int_handler) for number in BOTH}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,11 +99,9 @@ class _Interrupts:
 
     def gently(self) -> Event:
         """Only set the event that this returns, from now on."""
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: self.asked.set())
-        return self.asked
+        return stop_on_signal()
 
     def ignore(self) -> None:
         """Do nothing, from now on."""
-        for number in _SIGNALS:
+        for number in BOTH:
             signal.signal(number, signal.SIG_IGN)

@@ -174,9 +174,7 @@ class Crew:
         }
         if spool:
             environment["LASTBEAT_SPOOL"] = str(spool)
-        return Sender(
-            service, zone, spool, self._folder, environment, self._rate, site.clock, self._is_reachable
-        )
+        return Sender(service, zone, spool, self._folder, environment, self._rate, site.clock, self._is_reachable)
 
     @property
     def _spool(self) -> Path:

@@ -24,7 +24,7 @@ from collector.ports import Gap
 from collector.settings import ElasticSettings
 from compose.settings import Settings
 from compose.wiring import open_dead_letters, open_journal
-from shippers.batch import Header
+from shippers.batch import DATASETS, Header
 
 _ID = re.compile(r"drill (\S+) (\d+)")
 _PAGE = 10_000
@@ -115,6 +115,62 @@ def count_in_elastic(settings: ElasticSettings, dataset: str = "business") -> in
     """How many documents of one dataset Elasticsearch finds by now."""
     with closing(ElasticClient(settings)) as client:
         return int(client.ask("GET", f"/{settings.prefix}-{dataset}-*/_count")["count"])
+
+
+Ranges = Mapping[str, tuple[int, int]]
+_STREAMS = 200
+
+
+def counts_in_lake(lake: Path, ranges: Ranges) -> tuple[dict[str, int], dict[str, int]]:
+    """By stream: how many rows there are of its range of numbers, and of how many different numbers."""
+    rows: dict[str, int] = {}
+    distinct: dict[str, int] = {}
+    wanted = pa.table(
+        {
+            "stream": list(ranges),
+            "low": [low for low, _ in ranges.values()],
+            "high": [high for _, high in ranges.values()],
+        },
+        schema=pa.schema([("stream", pa.string()), ("low", pa.int64()), ("high", pa.int64())]),
+    )
+    for root in (lake / dataset for dataset in DATASETS):
+        if not ranges or not DeltaTable.is_deltatable(str(root)) or not (files := DeltaTable(root).file_uris()):
+            continue
+        with duckdb.connect() as con:
+            con.register("wanted", wanted)
+            asked = (
+                "SELECT stream, count(*), count(DISTINCT sequence) FROM read_parquet(?) JOIN wanted USING (stream) "
+                "WHERE sequence BETWEEN low AND high GROUP BY stream"
+            )
+            for stream, count, different in con.execute(asked, [files]).fetchall():
+                rows[stream], distinct[stream] = count, different
+    return rows, distinct
+
+
+def counts_in_elastic(settings: ElasticSettings, ranges: Ranges) -> tuple[dict[str, int], dict[str, int]]:
+    """The same of Elasticsearch. A number can be there twice only in different indices."""
+    rows: dict[str, int] = {}
+    highest: dict[str, int] = {}
+    names = list(ranges)
+    with closing(ElasticClient(settings)) as client:
+        for some in (names[at : at + _STREAMS] for at in range(0, len(names), _STREAMS)):
+            tests = [
+                {"bool": {"filter": [{"term": {"event.stream": name}},
+                                     {"range": {"event.sequence": {"gte": ranges[name][0], "lte": ranges[name][1]}}}]}}
+                for name in some
+            ]  # fmt: skip
+            body = {
+                "size": 0,
+                "query": {"bool": {"filter": [{"bool": {"should": tests}}]}},
+                "aggs": {"stream": {"terms": {"field": "event.stream", "size": _STREAMS}}},
+            }
+            pattern = ",".join(f"{settings.prefix}-{dataset}-*" for dataset in DATASETS)
+            answer = client.ask("POST", f"/{pattern}/_search?ignore_unavailable=true", body)
+            for bucket in answer["aggregations"]["stream"]["buckets"]:
+                rows[bucket["key"]] = bucket["doc_count"]
+                low, high = ranges[bucket["key"]]
+                highest[bucket["key"]] = min(bucket["doc_count"], high - low + 1)
+    return rows, highest
 
 
 @dataclass(slots=True)

@@ -166,7 +166,11 @@ def alarms(
     for incident in known:
         if not any(_explains(trouble, incident, rules, now) for trouble in troubles):
             false.append(_words(incident, "nothing was wrong there"))
-        elif incident.is_open and incident.calm_since is None and not (incident.kind in ("down", "instance") and incident.service in dead):
+        elif (
+            incident.is_open
+            and incident.calm_since is None
+            and not (incident.kind in ("down", "instance") and incident.service in dead)
+        ):
             false.append(_words(incident, "it is over, and still open"))
         elif (openings := 1 + incident.reopened) > (most := _reasons(incident, troubles, rules, now)):
             false.append(_words(incident, f"told {openings} times, for {most} faults at most"))
@@ -203,10 +207,10 @@ def _reasons(incident: Incident, troubles: Sequence[Trouble], rules: Rules, now:
     if incident.kind == "flapping":
         return int(sum(trouble.service == incident.service for trouble in troubles) >= rules.crash_loop_restarts)
     if incident.kind in ("blind", "unreachable"):
-        return sum(not trouble.service for trouble in troubles) + sum(bool(trouble.service) for trouble in troubles) // 3
-    return sum(
-        trouble.service == incident.service and trouble.lasted_s(now) >= rules.grace_s for trouble in troubles
-    )
+        return (
+            sum(not trouble.service for trouble in troubles) + sum(bool(trouble.service) for trouble in troubles) // 3
+        )
+    return sum(trouble.service == incident.service and trouble.lasted_s(now) >= rules.grace_s for trouble in troubles)
 
 
 def _words(incident: Incident, why: str) -> str:

@@ -95,7 +95,11 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
             say("auditing …")
             told = auditor.alarms()
             accounts = auditor.accounts()
-        wrong = [*poisoner.wrong, *_errors(player[0].deeds), *([f"not quiet: {quiet.trouble}"] if quiet.trouble else [])]
+        wrong = [
+            *poisoner.wrong,
+            *_errors(player[0].deeds),
+            *([f"not quiet: {quiet.trouble}"] if quiet.trouble else []),
+        ]
         return Result(schedule, player[0].deeds, accounts, told, quiet, achieved, clock.monotonic() - began, wrong)
     finally:
         crew.end()

@@ -146,7 +146,9 @@ def _draw(chance: Random, name: str, kind: Kind, form: str, span_s: float, sende
     lasts_s = round(chance.uniform(*kind.lasts_s), 1)
     latest = max(_FIRST_AT_S, span_s - lasts_s)
     at_s = round(chance.uniform(_FIRST_AT_S, latest), 1)
-    return Planned(name, _OUT_OF_THE_WAY.get((name, part), part), at_s, lasts_s, round(chance.uniform(*kind.strength), 3))
+    return Planned(
+        name, _OUT_OF_THE_WAY.get((name, part), part), at_s, lasts_s, round(chance.uniform(*kind.strength), 3)
+    )
 
 
 def _collide(one: Planned, other: Planned) -> bool:

@@ -13,17 +13,22 @@ import math
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from shippers.batch import MEDIA_TYPE, Batch, pack
 from shippers.clock import Clock, SystemClock
 from shippers.errors import Misconfigured, Unavailable
+from shippers.wishes import Ask, Wishes
 
 from .protocol import Rejected
 
 # Connecting looks this codec up, which imports it. A child forked by one thread while another imports waits for ever
 # on that import, so nothing that our threads need may be imported late.
 codecs.lookup("idna")
+
+LACKING = "X-Lastbeat-Lacking"
+"""What was asked for and is not there any more, as JSON: [[stream, first, last], …]."""
 
 _MAX_ANSWER = 64 * 1024
 _MAX_RETRY_AFTER_S = 300.0
@@ -80,19 +85,21 @@ class HttpTransport:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connect_timeout_s = connect_timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self.wishes: Wishes | None = None
 
     def send(self, batches: Sequence[Batch], timeout_s: float) -> None:
         body = b"".join([pack(batch.header.encode(), batch.body) for batch in batches])
         reused = self._connection is not None
         deadline = self._clock.monotonic() + timeout_s
+        lacking = self.wishes.lacking() if self.wishes is not None else ()
         try:
             try:
-                status, retry_after, answer = self._post(body, deadline)
+                status, retry_after, answer = self._post(body, deadline, lacking)
             except _STALE:
                 self.close()
                 if not reused:
                     raise
-                status, retry_after, answer = self._post(body, deadline)
+                status, retry_after, answer = self._post(body, deadline, lacking)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             place = f"{self._endpoint.host}:{self._endpoint.port}"
@@ -101,20 +108,24 @@ class HttpTransport:
             self.close()  # half a request stands on the wire: this connection can't be used again
             raise
         try:
-            _judge(status, retry_after, answer, len(batches))
+            said = _judge(status, retry_after, answer, len(batches))
         except Unavailable:
             self.close()  # behind one address there may be a gateway that can: the next try connects anew
             raise
+        if self.wishes is not None:
+            self.wishes.told(lacking)
+            self.wishes.hear(said.get("resend"))
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _post(self, body: bytes, deadline: float) -> tuple[int, str | None, bytes]:
+    def _post(self, body: bytes, deadline: float, lacking: Sequence[Ask]) -> tuple[int, str | None, bytes]:
         connection = self._connection or self._connect(self._left(deadline))
         self._allow(connection, deadline)
-        connection.request("POST", self._endpoint.path, body, self._headers)
+        headers = self._headers | {LACKING: json.dumps(lacking)} if lacking else self._headers
+        connection.request("POST", self._endpoint.path, body, headers)
         self._allow(connection, deadline)
         response = connection.getresponse()
         answer = response.read(_MAX_ANSWER)
@@ -143,15 +154,15 @@ class HttpTransport:
         return connection
 
 
-def _judge(status: int, retry_after: str | None, answer: bytes, count: int) -> None:
-    """Return if the answer says that everything is durable, else raise what it says."""
+def _judge(status: int, retry_after: str | None, answer: bytes, count: int) -> dict[str, Any]:
+    """What the answer says, if it says that everything is durable; else raise what it says."""
     try:
         said = json.loads(answer)
     except (ValueError, RecursionError):
         said = None
     said = said if isinstance(said, dict) else {}
     if status == 200 and said.get("accepted") == count:
-        return
+        return said
     error = said.get("error")
     error = error if isinstance(error, dict) else {}
     text = f"answered {status}: {error.get('message') or answer[:200].decode('utf-8', 'replace')!r}"

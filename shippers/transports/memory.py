@@ -13,6 +13,7 @@ from typing import Any
 
 from shippers.batch import Batch
 from shippers.errors import LastbeatError
+from shippers.wishes import Ask, Wishes
 
 
 class MemoryTransport:
@@ -26,6 +27,11 @@ class MemoryTransport:
         self.requests: list[tuple[Batch, ...]] = []
         self.batches: list[Batch] = []
         self.closed = 0
+        self.wishes: Wishes | None = None
+        self.resend: object = None
+        """What every answer asks for, as a gateway says it."""
+        self.lacking: list[Ask] = []
+        """What it was told is not there any more."""
 
     def send(self, batches: Sequence[Batch], timeout_s: float) -> None:  # noqa: ARG002  it takes no time
         for batch in batches:
@@ -36,6 +42,11 @@ class MemoryTransport:
             if outcome is not None:
                 raise outcome
             self.batches.extend(batches)
+            if self.wishes is not None:
+                lacking = self.wishes.lacking()
+                self.lacking.extend(lacking)
+                self.wishes.told(lacking)
+                self.wishes.hear(self.resend)
 
     def close(self) -> None:
         self.closed += 1

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from shippers.batch import Batch
 from shippers.errors import Refused
+from shippers.wishes import Wishes
 
 
 class Rejected(Refused):
@@ -22,7 +23,13 @@ class Rejected(Refused):
 
 
 class Transport(Protocol):
-    """Takes sealed batches to where they are durable. Each thread that sends has one of its own."""
+    """Takes sealed batches to where they are durable. Each thread that sends has one of its own.
+
+    `wishes` is where it puts what an answer asks for, and takes what is to be told with the next request; its user sets
+    it, and None is well.
+    """
+
+    wishes: Wishes | None
 
     def send(self, batches: Sequence[Batch], timeout_s: float) -> None:
         """Send batches, all or nothing; every one is durable when this returns.

@@ -7,8 +7,11 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from zlib import crc32
 
+from alerts.audit.findings import Finding, finding_doc
+from alerts.audit.statement import Head, Line, Statement, Tail, Writer
 from alerts.document import to_doc
 from alerts.fleet import InstanceRow, ServiceRow, Sight
 from alerts.incidents import Incident, Notice, Severity, Status
@@ -35,6 +38,7 @@ SERVICES = {  # service: (share of the traffic, usual milliseconds, actions)
 REGIONS = ("cn-east", "cn-north")
 DEAD = ("cn-north", "channel-wechat")
 LATE = ("cn-east", "settle")
+LOSSY = ("cn-east", "order")
 DEAD_FOR_S = 192.0
 MESSAGES = {
     "INFO": ("order {order} {action} ok", "{action} {order} done in {ms} ms", "已完成 {action} {order}"),
@@ -189,8 +193,53 @@ def fill_state(state: MemoryState, clock: Clock, died_at: float | None = None) -
         sight = Sight(region, "default", False, now - 9_000, now - 0.6, ("gw-1", "gw-2"))
         fleet[sight.key] = to_doc(sight)
     state.put_many(Table.FLEET, fleet)
+    Writer(state).write(statement(now))
+    state.put_many(Table.AUDIT, {each.key: finding_doc(each) for each in findings(now)})
     if died_at is None or state.get(Table.INCIDENTS, "inc-1") is None:
         state.put_many(Table.INCIDENTS, {each.id: to_doc(each) for each in incidents(now, dead_for_s)})
+
+
+def statement(now: float) -> Statement:
+    """Eight days that balance, but for what `findings` lack, what a kill cut off, and what a full buffer cost."""
+    lines = []
+    for ago in range(8):
+        day = datetime.fromtimestamp(now - ago * DAY_S, UTC).date().isoformat()
+        for region in REGIONS:
+            for service, (share, *_) in SERVICES.items():
+                random_ = random.Random(f"{day}{region}{service}")
+                stored = round(share * random_.uniform(90_000, 130_000) * (0.6 if ago == 0 else 1.0))
+                is_lossy = ago == 0 and (region, service) == LOSSY
+                is_dead = ago == 0 and (region, service) == DEAD
+                lines.append(
+                    Line(
+                        day,
+                        region,
+                        service,
+                        "business",
+                        "lake",
+                        stored,
+                        dead=random_.choice((0, 0, 0, 2, 11)),
+                        flight=random_.randint(0, 40) if ago == 0 else 0,
+                        tail=17 if is_dead else 0,
+                        unaccounted=200 if is_lossy else 0,
+                        dropped={"full": random_.randint(20, 900)} if service == "channel-card" and ago == 2 else {},
+                    )
+                )
+    region, service = DEAD
+    tail = Tail("lake", "k3v9wechat01.business", region, service, f"{service}-north-a", now - DEAD_FOR_S, 10.0,
+                ((40_112, 40_128),))  # fmt: skip
+    return Statement(Head(now, now - 8 * DAY_S, 40, {"lake": 0}, (tail,)), tuple(lines))
+
+
+def findings(now: float) -> Iterator[Finding]:
+    """One range that is lost, and one that was got back."""
+    region, service = LOSSY
+    yield Finding("lake", "p7x2order001.business", region, service, f"{service}-east-b", "business", "2026-11-21",
+                  now - 95, 812, now - 74, ((18_401, 18_600),), missing=200, tries=2,
+                  tried="neither the journal nor a spool has it any more")  # fmt: skip
+    yield Finding("lake", "p7x2order000.business", region, service, f"{service}-east-a", "business", "2026-11-21",
+                  now - 5_000, 310, now - 4_978, (), ((7_001, 7_400),), 0, 1, "all of it was found", {"journal": 400},
+                  now - 4_960)  # fmt: skip
 
 
 def _instance(region: str, service: str, number: int, now: float, dead_for_s: float) -> InstanceRow:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 pytestmark = pytest.mark.browser
 
 SETTLE_MS = 60_000
-PAGES = ("", "volume", "latency", "logs", "incidents")
+PAGES = ("", "volume", "latency", "logs", "incidents", "statement")
 # Opened by a page's own address, Streamlit's client first asks for these below that address, and then at the root.
 KNOWN_404 = ("/_stcore/health", "/_stcore/host-config")
 

@@ -106,6 +106,53 @@ def test_lag_is_zero_exactly_when_read_to_the_end(bench: Bench) -> None:
     assert reader.lag() == {tp: 0}
 
 
+def test_what_was_appended_since_a_time_is_found_without_reading_what_is_older(bench: Bench) -> None:
+    for number in range(1, 61):
+        bench.journal.append([batch(number, size=400)])
+        if bench.clock is not None:
+            bench.clock.advance(10)
+    reader = bench.journal.reader(None, ["business"])
+    assert set(reader.offsets_at(2**33)) == reader.assigned()
+    every = read(reader, 60)
+    [tp] = {record.tp for record in every}
+    for first in (every[0], every[17], every[59]):
+        for instance in ("", "pay-01"):
+            places = reader.offsets_at(first.appended_at, instance)
+            assert places[tp] <= first.offset
+            reader.seek(tp, places[tp])
+            again = reader.poll(1 << 20, 5)
+            while again[-1].offset < every[59].offset:
+                again += reader.poll(1 << 20, 5)
+            assert numbers(again)[-1] == 60
+            assert number_of(first) in numbers(again)
+    if every[-1].appended_at > every[0].appended_at:
+        assert places[tp] > every[0].offset, "all of it was to be read again"
+    assert reader.offsets_at(2**33)[tp] > every[30].offset
+
+
+def test_ends_lie_behind_all_that_was_appended_and_asking_moves_nothing(bench: Bench) -> None:
+    reader = bench.journal.reader(None, ["business"])
+    assert reader.ends() == {}
+    bench.journal.append([batch(1), batch(2), batch(1, region="us"), batch(1, dataset="console")])
+    ends = reader.ends()
+    records = read(reader, 3)
+    assert {tp.topic for tp in ends} == {"lastbeat.eu.business", "lastbeat.us.business"}
+    assert ends == {tp: max(each.next_offset for each in records if each.tp == tp) for tp in ends}
+    bench.journal.append([batch(3)])
+    eu = TopicPartition("lastbeat.eu.business", 0)
+    assert reader.ends()[eu] > ends[eu], "as of now, read or not"
+    assert numbers(read(reader, 1)) == [3]
+    assert bench.journal.reader("g", ["business"]).ends() == reader.ends()
+
+
+def test_a_topic_made_just_now_has_its_end_at_once(bench: Bench) -> None:
+    reader = bench.journal.reader(None, ["business"])
+    bench.journal.append([batch(1)])
+    reader.ends()
+    bench.journal.append([batch(1, region="us")])
+    assert {tp.topic for tp in reader.ends()} == {"lastbeat.eu.business", "lastbeat.us.business"}
+
+
 def test_a_group_goes_on_where_it_committed(bench: Bench) -> None:
     bench.journal.append([batch(n) for n in (1, 2, 3)])
     reader = bench.journal.reader("indexer", ["business"])

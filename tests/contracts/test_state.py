@@ -89,6 +89,28 @@ def test_a_scan_is_in_order_of_key_and_of_one_table(state: State) -> None:
     assert [row.key for row in state.scan(Table.SILENCES)] == ["a", "a/b", "b", "c:1"]
 
 
+def test_a_scan_of_a_prefix_brings_the_keys_that_begin_with_it_and_no_others(state: State) -> None:
+    keys = ["at/lake/a/0", "d/lake/a/0/1", "d/lake/a/0/2", "d/lake/a/01/1", "d/lake2/a", "d/lake", "e", "d/lakes/ü"]
+    state.put_many(Table.LEDGER, {key: {"key": key} for key in keys})
+    assert [row.key for row in state.scan(Table.LEDGER, "d/lake/a/0/")] == ["d/lake/a/0/1", "d/lake/a/0/2"]
+    assert [row.key for row in state.scan(Table.LEDGER, "d/lake/a/0")] == [
+        "d/lake/a/0/1",
+        "d/lake/a/0/2",
+        "d/lake/a/01/1",
+    ]
+    assert [row.key for row in state.scan(Table.LEDGER, "d/lakes/")] == ["d/lakes/ü"]
+    assert list(state.scan(Table.LEDGER, "x")) == []
+    assert len(list(state.scan(Table.LEDGER))) == len(keys)
+
+
+def test_many_rows_are_deleted_at_once_as_far_as_they_are_there(state: State) -> None:
+    state.delete_many(Table.LEDGER, ["a"])
+    state.put_many(Table.LEDGER, {key: {} for key in ("a", "b", "c", "ü/ü")})
+    state.delete_many(Table.LEDGER, ["a", "c", "x", "ü/ü"])
+    state.delete_many(Table.LEDGER, [])
+    assert [row.key for row in state.scan(Table.LEDGER)] == ["b"]
+
+
 def test_a_scan_is_not_disturbed_by_writes_meanwhile(state: State) -> None:
     state.put_many(Table.FLEET, {str(i): {"n": i} for i in range(10)})
     rows = state.scan(Table.FLEET)
@@ -171,8 +193,9 @@ def test_another_opening_of_the_file_sees_what_was_written(tmp_path: Path) -> No
         lambda state: state.put_many(Table.FLEET, {"a": {}}),
         lambda state: state.scan(Table.FLEET),
         lambda state: state.delete(Table.FLEET, "a"),
+        lambda state: state.delete_many(Table.FLEET, ["a"]),
     ],
-    ids=["get", "put", "put_many", "scan", "delete"],
+    ids=["get", "put", "put_many", "scan", "delete", "delete_many"],
 )
 def test_a_file_that_cannot_be_used_is_unavailable_and_names_itself(
     tmp_path: Path, call: Callable[[SqliteState], object]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collector.lake.dead import dead_letters_in
-from collector.ledger import StreamLedger
+from collector.ledger.streams import StreamLedger
 from shippers.batch import Header
 from tests.faults.lake_writer import records
 from tests.lake_reading import ids_in

@@ -66,7 +66,7 @@ def test_what_a_killed_process_had_on_disk_arrives_once_and_the_rest_is_counted(
     process.wait(10)
     [boot] = [path.name for path in spool.iterdir()]
     heirs = [start(gateway.url, spool, "log.info('next'); time.sleep(4)") for _ in range(2)]  # a race for one leftover
-    wait_for(lambda: not (spool / boot).exists())
+    wait_for(lambda: (spool / boot / "sent").exists() or not (spool / boot).exists())
 
     def others() -> Counter[str]:
         return Counter(event["event"]["stream"] for event in gateway.events("business") if event["message"] == "next")
@@ -96,7 +96,7 @@ def test_what_a_clean_exit_could_not_send_waits_for_the_next_start(tmp_path, gat
     assert process.wait(20) == 0
     [folder] = spool.iterdir()
     heir = start(gateway.url, spool, "time.sleep(30)")
-    wait_for(lambda: not folder.exists())
+    wait_for((folder / "sent").exists)
     heir.send_signal(signal.SIGTERM)
     heir.wait(10)
     found = of(gateway, folder.name)

@@ -35,7 +35,7 @@ time.sleep(60)
 
 
 def settings(data: Path) -> Settings:
-    free = HealthSettings(indexer=0, watch=0, archiver=0)
+    free = HealthSettings(indexer=0, watch=0, archiver=0, auditor=0)
     return Settings(data=data, gateway=GatewaySettings(port=0), boards=BoardSettings(port=0), health=free)
 
 

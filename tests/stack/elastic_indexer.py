@@ -23,6 +23,7 @@ from collector.indexer import Indexer
 from collector.journal import kafka_reader
 from collector.journal.kafka import KafkaJournal
 from collector.settings import ElasticSettings, KafkaSettings
+from compose.stopping import stop_on_signal
 from shippers.clock import SystemClock
 
 GROUP = "elastic"
@@ -110,8 +111,7 @@ def _soon_missed(build: Callable[..., Any]) -> Callable[..., Any]:
 
 def main(bootstrap: str, url: str, prefix: str, place: str = "", lines: str = "0") -> None:
     kafka_reader.build = _soon_missed(kafka_reader.build)  # type: ignore[attr-defined]
-    clock, stop = SystemClock(), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    clock, stop = SystemClock(), stop_on_signal()
     if place:
         kill_myself_after(PLACES[place], int(lines))
     journal = KafkaJournal(KafkaSettings(bootstrap=bootstrap, prefix=prefix), clock)

@@ -6,9 +6,7 @@ python -m tests.stack.indexer_process <bootstrap> <prefix> <file>. SIGTERM ends 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +15,7 @@ from collector.indexer import Indexer
 from collector.journal.kafka import KafkaJournal
 from collector.ports import Outcome, Record, TopicPartition
 from collector.settings import KafkaSettings
+from compose.stopping import stop_on_signal
 from shippers.batch import Header
 from shippers.clock import SystemClock
 
@@ -50,8 +49,7 @@ class FileSink:
 
 
 def main(bootstrap: str, prefix: str, path: str) -> None:
-    clock, stop = SystemClock(), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    clock, stop = SystemClock(), stop_on_signal()
     journal = KafkaJournal(KafkaSettings(bootstrap=bootstrap, prefix=prefix), clock)
     with (
         closing(journal),

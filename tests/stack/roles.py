@@ -58,7 +58,7 @@ class Role:
         return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
 
 
-_PORTS = {"gateway": 7411, "indexer": 7413, "watch": 7414, "archiver": 7415, "boards": 7416}
+_PORTS = {"gateway": 7411, "indexer": 7413, "watch": 7414, "archiver": 7415, "boards": 7416, "auditor": 7417}
 
 
 @dataclass(slots=True)

@@ -15,11 +15,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaConnectionError
+from kafka.future import Future
 
 from collector.journal.kafka import KafkaJournal
 from collector.ports import Reader, Record
 from collector.settings import KafkaSettings
 from compose.stack import Stack
+from shippers.batch import Batch
 from shippers.clock import SystemClock
 from shippers.errors import Unavailable
 from tests.stack.batches import batch, numbers, read_count
@@ -70,6 +73,13 @@ def answers(reader: Reader) -> bool:
     except Unavailable:
         return False
     return True
+
+
+def appended(journal: KafkaJournal, one: Batch) -> bool:
+    with suppress(Unavailable):
+        journal.append([one])
+        return True
+    return False
 
 
 def seen(records: list[Record]) -> set[tuple[str, int]]:
@@ -154,13 +164,7 @@ def test_a_broker_that_hangs_holds_nobody_up_and_all_goes_on_after_it(
         finally:
             os.kill(broker.pid, signal.SIGCONT)
 
-        def appended() -> bool:
-            with suppress(Unavailable):
-                journal.append([batch(3)])
-                return True
-            return False
-
-        within(20, "appending goes on", appended)
+        within(20, "appending goes on", lambda: appended(journal, batch(3)))
         found: list[Record] = []
 
         def both() -> bool:
@@ -169,6 +173,32 @@ def test_a_broker_that_hangs_holds_nobody_up_and_all_goes_on_after_it(
             return 3 in numbers(found)
 
         within(30, "reading goes on", both)
+
+
+def test_a_question_for_metadata_that_fails_is_not_the_last_one(journal: KafkaJournal) -> None:
+    journal.append([batch(1)])
+    with closing(journal.reader("lake", ["business"])) as reader:
+        read_count(reader, 1)
+        cluster, net = reader._consumer._cluster, reader._consumer._net
+        loop = cluster._refresh_loop_future
+        cluster._refresh_future = asked = Future()  # as while a bootstrap asks
+        cluster.request_update()
+        net.run(net.sleep, 0.2)
+        net.call_soon_threadsafe(lambda: asked.failure(KafkaConnectionError("cut off")))
+        within(5, "the client gives up asking", lambda: loop.is_done)
+        journal.append([batch(2, region="cn-north")])
+        assert numbers(read_count(reader, 1)) == [2]
+
+
+def test_an_append_whose_producer_is_given_up_meanwhile_may_be_tried_again(
+    journal: KafkaJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append([batch(1)])
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.journal.kafka.make_topic", lambda *_: journal._producer.close())
+        with pytest.raises(Unavailable):
+            journal.append([batch(1, region="cn-north")])
+    within(10, "appending goes on", lambda: appended(journal, batch(1, region="cn-north")))
 
 
 def test_what_is_under_way_is_bounded_in_bytes(kafka_settings: KafkaSettings, stack: Stack) -> None:
@@ -201,6 +231,38 @@ def test_what_is_under_way_is_bounded_in_bytes(kafka_settings: KafkaSettings, st
             os.kill(broker.pid, signal.SIGCONT)
 
 
+def indexer(settings: KafkaSettings, noted: Path) -> subprocess.Popen[bytes]:
+    noted.touch()
+    place = (settings.bootstrap, settings.prefix, str(noted))
+    return subprocess.Popen([sys.executable, "-m", "tests.stack.indexer_process", *place])
+
+
+def test_a_broker_that_hangs_keeps_no_indexer_from_ending_in_order_within_ten_seconds(
+    journal: KafkaJournal, kafka_settings: KafkaSettings, stack: Stack, tmp_path: Path
+) -> None:
+    broker = stack.process("kafka")
+    assert broker
+    members: list[subprocess.Popen[bytes]] = []
+    try:
+        with appending(journal):
+            members.append(indexer(kafka_settings, tmp_path / "first"))
+            within(60, "it reads", lambda: (tmp_path / "first").stat().st_size > 0)
+            members.append(indexer(kafka_settings, tmp_path / "newcomer"))
+            time.sleep(1.5)  # by now it joins, and the first one is asked to join again
+            os.kill(broker.pid, signal.SIGSTOP)
+            asked = time.monotonic()
+            for member in members:
+                member.terminate()
+            first, newcomer = [member.wait(asked + 10 - time.monotonic()) for member in members]
+            assert first == 0
+            assert newcomer in (0, -signal.SIGTERM)  # the second: on a slow machine it had hardly started
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+        for member in members:
+            member.kill()
+            member.wait()
+
+
 @pytest.mark.parametrize("rebalances", [6, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
     journal: KafkaJournal, kafka_settings: KafkaSettings, tmp_path: Path, rebalances: int
@@ -211,9 +273,7 @@ def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
 
     def join() -> Path:
         noted = tmp_path / f"member-{len(list(tmp_path.iterdir()))}"
-        noted.touch()
-        place = (kafka_settings.bootstrap, kafka_settings.prefix, str(noted))
-        members.append(subprocess.Popen([sys.executable, "-m", "tests.stack.indexer_process", *place]))
+        members.append(indexer(kafka_settings, noted))
         return noted
 
     def settled() -> tuple[set[tuple[int, int]], set[tuple[str, int]]]:

@@ -37,9 +37,9 @@ class FlakyState(MemoryState):
         self._reach()
         return super().put(table, key, doc, version)
 
-    def scan(self, table: Table) -> Any:
+    def scan(self, table: Table, prefix: str = "") -> Any:
         self._reach()
-        return super().scan(table)
+        return super().scan(table, prefix)
 
     def _reach(self) -> None:
         if self.down:

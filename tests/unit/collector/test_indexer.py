@@ -62,15 +62,24 @@ class AtOnce(Executor):
         return future
 
 
+class WhenAsked(Executor):
+    """Runs what it is given when somebody waits for its result, and not before."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        future: Future[object] = Future()
+        future.result = lambda timeout=None: fn(*args, **kwargs)  # type: ignore[method-assign]
+        return future
+
+
 class Bench:
     """An indexer over a memory journal, with a clock that is moved by hand."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, writer: Executor | None = None) -> None:
         self.clock = FakeClock()
         self.journal = MemoryJournal(self.clock)
         self.sink = sink
         self.reader = self.journal.reader("lake", ["business", "heartbeat"])
-        self.indexer = Indexer(self.reader, sink, self.clock, flush_s=1.0, writer=AtOnce())
+        self.indexer = Indexer(self.reader, sink, self.clock, flush_s=1.0, writer=writer or AtOnce())
 
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -207,6 +216,28 @@ def test_what_is_held_is_written_before_it_ends() -> None:
     stop.set()
     bench.indexer.run(stop)
     assert bench.committed()[TP] == 1
+
+
+def test_a_journal_that_hangs_is_asked_to_commit_only_once_before_it_ends() -> None:
+    bench = Bench(Sink(), WhenAsked())
+    asked: list[Mapping[TopicPartition, int]] = []
+
+    def commit(positions: Mapping[TopicPartition, int]) -> None:
+        asked.append(positions)
+        raise Unavailable("no answer in 2 s")
+
+    bench.reader.commit = commit
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    bench.clock.advance(1.1)
+    bench.steps(1)
+    bench.journal.append([batch(2)])
+    bench.steps(1)
+    stop = threading.Event()
+    stop.set()
+    bench.indexer.run(stop)
+    assert [len(records) for records in bench.sink.written] == [1, 1]
+    assert asked == [{TP: 2}]
 
 
 def test_what_a_new_partition_brings_while_the_sink_is_down_is_kept_and_written() -> None:

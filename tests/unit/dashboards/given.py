@@ -33,7 +33,7 @@ class CountingStore:
 class DownState(MemoryState):
     """A state that can't be reached."""
 
-    def scan(self, table: Any) -> Any:
+    def scan(self, table: Any, prefix: str = "") -> Any:
         raise Unavailable("the state's file /data/state.db can't be opened: Permission denied")
 
     get = scan  # type: ignore[assignment]

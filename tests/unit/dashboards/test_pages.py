@@ -9,7 +9,7 @@ from alerts.silences import Silences
 from tests.unit.dashboards.conftest import Boards
 from tests.unit.dashboards.given import DownState
 
-PAGES = ("fleet", "volume", "latency", "logs", "incidents")
+PAGES = ("fleet", "volume", "latency", "logs", "incidents", "statement")
 MOST_QUESTIONS = 6
 
 
@@ -53,7 +53,7 @@ def test_a_full_page_has_a_sentence_and_five_figures_and_asks_few_questions(shop
     assert sum(shop.ports.store.asked.values()) == 0, "the same moment's questions are answered from what is kept"
 
 
-@pytest.mark.parametrize("page", ["fleet", "volume", "latency", "logs"])
+@pytest.mark.parametrize("page", ["fleet", "volume", "latency", "logs", "statement"])
 def test_an_empty_page_shows_the_three_lines_that_would_fill_it(boards: Boards, page: str) -> None:
     boards.open(page)
     assert 'lastbeat.init("checkout")' in boards.words
@@ -92,7 +92,7 @@ def test_fleet_still_tells_who_is_down_while_the_store_is_out_of_reach(shop: Boa
 def test_a_state_out_of_reach_is_said_where_it_matters_and_breaks_no_page(shop: Boards, page: str) -> None:
     shop.ports.state = DownState()
     shop.open(page)
-    assert ("The watch's state can't be reached" in shop.words) == (page in ("fleet", "incidents"))
+    assert ("The watch's state can't be reached" in shop.words) == (page in ("fleet", "incidents", "statement"))
 
 
 def test_filters_in_the_url_narrow_the_fleet(shop: Boards) -> None:
@@ -189,3 +189,30 @@ def test_text_from_outside_is_never_markup(shop: Boards) -> None:
     shop.ports.store.store.say("![x](http://evil) <script>", service="order", labels={"order_id": "[a](b)"})
     app = shop.open("logs", id="[a](b)")
     assert app.header[0].value.startswith(r":green[●] \[a\]\(b\)")
+
+
+def test_the_statement_says_first_what_is_lost_with_its_range_and_what_balanced_means(shop: Boards) -> None:
+    app = shop.open("statement")
+    assert "200 events of order in cn-east are lost · 1 min 35 s" in shop.words
+    lost, lines = app.dataframe[0].value, app.dataframe[1].value
+    assert list(lost["State"].str[0]) == ["≠ LOST", "◔ CUT OFF"]
+    assert list(lost["Numbers"]) == ["18401–18600", "40112–40128"]
+    assert "asked for again 2 times" in lost["Why"][0]
+    assert "unknown tail of at most one interval" in lost["Why"][1]
+    assert list(lines["State"].str[0][:2]) == ["≠ LOST", "◔ CUT OFF"]
+    assert (lines["Emitted"] == lines[["Stored", "Dead", "Dropped", "On the way", "Cut off", "Lost"]].sum(axis=1)).all()
+    assert "Balanced** means" in shop.words
+    assert "7001–7400" in app.dataframe[2].value["Numbers"][0]
+
+
+def test_the_statement_of_a_service_that_lost_nothing_is_balanced(shop: Boards) -> None:
+    app = shop.open("statement", service="risk")
+    assert "every event is accounted for" in shop.words
+    assert set(app.dataframe[0].value["Service"]) == {"risk"}
+
+
+def test_an_auditor_that_fell_silent_vouches_for_nothing(shop: Boards) -> None:
+    shop.ports.clock.advance(300)
+    app = shop.open("statement")
+    assert app.header[0].value.startswith(":gray[◌]")
+    assert "the auditor has been silent for 5 min: this is as of" in shop.words

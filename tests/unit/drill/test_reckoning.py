@@ -64,7 +64,9 @@ def test_stored_but_never_emitted_is_wrong():
     assert "never emitted" in found.why
 
 
-@pytest.mark.parametrize(("kept", "emitted"), [(Kept(upto(10)), 10), (Kept(upto(11)), 11), (Kept(upto(10), void=1), 11)])
+@pytest.mark.parametrize(
+    ("kept", "emitted"), [(Kept(upto(10)), 10), (Kept(upto(11)), 11), (Kept(upto(10), void=1), 11)]
+)
 def test_a_log_call_that_was_under_way_may_count_or_not(kept, emitted):
     found = balance(Run("a", 11, 10, killed=True, spooled=True), kept)
     assert found.is_good

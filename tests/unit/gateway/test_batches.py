@@ -11,9 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alerts.state.memory import MemoryState
+from collector.gateway.http import create_app
 from collector.journal.memory import MemoryJournal
 from collector.ports import JournalFull
+from collector.resend.spool import SpoolSource
+from collector.resend.wanted import Asked, Wanted
+from collector.settings import GatewaySettings
 from shippers.batch import MEDIA_TYPE, Batch, Header, pack
+from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 from tests.unit.gateway.conftest import Client, a_batch, frames, post
 
@@ -214,3 +220,23 @@ def test_no_bytes_make_a_500_or_a_partial_append(data: st.DataObject, client: Cl
     answer = post(client, bytes(raw) + data.draw(st.binary(max_size=20)))
     assert answer.status_code in (200, 400, 403, 413)
     assert len(journal.records()) - before == (2 if answer.status_code == 200 else 0)
+
+
+def test_who_may_have_what_is_missing_is_asked_for_it_in_the_answer(journal: MemoryJournal, clock: FakeClock) -> None:
+    state = MemoryState()
+    app = create_app(journal, GatewaySettings(), clock, state)
+    client = Client(app)
+    try:
+        wanted = Wanted(a_batch().header.stream, ((3, 9),), 0, 1, "eu", "pay")
+        SpoolSource(state, clock).ask(wanted)
+        app.state.gateway.resends.refresh()
+        asked = [{"stream": wanted.stream, "first": 3, "last": 9}]
+        assert post(client, frames(a_batch(dataset="console"))).json() == {"accepted": 1, "resend": asked}
+        assert post(client, frames(a_batch(stream="others00.business", service="shop"))).json() == {"accepted": 1}
+        said = {**BATCHES, "X-Lastbeat-Lacking": json.dumps([[wanted.stream, 5, 9]])}
+        client.post("/v1/batches", content=frames(a_batch(3)), headers=said)
+        app.state.gateway.resends.refresh()
+        assert SpoolSource(state, clock).ask(wanted) == Asked(((3, 4),), ((5, 9),), ())
+        assert post(client, frames(a_batch(dataset="console"))).json() == {"accepted": 1}
+    finally:
+        client.close()

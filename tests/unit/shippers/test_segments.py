@@ -10,7 +10,8 @@ import random
 import pytest
 
 from shippers.batch import Batch, Header, seal
-from shippers.segments import DAMAGED, FULL, Segments, frame, merge_voids, scan
+from shippers.frames import frame, merge_voids, scan
+from shippers.segments import DAMAGED, FULL, Segments
 
 ROOM = 100_000_000
 
@@ -45,19 +46,100 @@ def test_what_was_appended_is_there_for_the_next_to_open_it_in_order(tmp_path):
     assert drain(Segments(tmp_path, 30_000)) == written
 
 
-def test_what_is_settled_is_gone_and_takes_no_room(tmp_path):
+def on_disk(folder) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_what_is_settled_is_only_kept_in_case_and_not_sent_again(tmp_path):
     segments = Segments(tmp_path, ROOM)
     for index in range(50):
         segments.append([batch(1 + 2 * index)])
     taken = drain(segments)
     segments.settle(taken[:49])
-    assert segments.size_bytes > 0
+    assert (segments.size_bytes > 0, segments.kept_bytes) == (True, 0)
     segments.settle(taken[49:])
-    assert segments.size_bytes == 0
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
+    assert (segments.size_bytes, segments.kept_bytes) == (0, on_disk(tmp_path))
     segments.append([batch(101)])
+    assert 0 < segments.size_bytes < segments.kept_bytes
     segments.close()
-    assert numbers(drain(Segments(tmp_path, ROOM))) == [101, 102]
+    assert numbers(drain(Segments(tmp_path, ROOM, {"abcd1234.business": 101}))) == [101, 102]
+
+
+def settled(folder, limit: int, count: int, size: int = 1_000) -> tuple[Segments, list[Batch]]:
+    """A spool that has sent `count` batches of one event."""
+    segments, every = Segments(folder, limit), []
+    for index in range(count):
+        every.append(batch(1 + index, 1, size=size))
+        segments.append(every[-1:])
+        segments.settle(drain(segments))
+    return segments, every
+
+
+def again(segments: Segments, first: int, last: int, stream: str = "abcd1234.business") -> list[Batch]:
+    for _ in range(100):
+        if (found := segments.again(stream, first, last)) is not None:
+            return found
+    raise AssertionError("it never ends")
+
+
+def test_what_is_settled_can_be_had_again_as_it_was(tmp_path):
+    segments, every = settled(tmp_path, ROOM, 60)
+    assert again(segments, 41, 43) == every[40:43]
+    assert again(segments, 1, 1) == every[:1]
+    assert again(segments, 61, 99) == []
+    assert again(segments, 1, 9, "other123.business") == []
+    segments.close()
+    assert again(Segments(tmp_path, ROOM), 41, 43) == every[40:43], "also by who finds it"
+
+
+def test_what_is_settled_stays_within_the_limit_and_the_oldest_goes_first(tmp_path):
+    limit = 100_000
+    segments, every = settled(tmp_path, limit, 500)
+    assert limit / 2 < on_disk(tmp_path) <= limit
+    assert segments.kept_bytes == on_disk(tmp_path)
+    assert again(segments, 1, 300) == []
+    found, at = [], 400
+    while got := again(segments, at, 500):
+        found += got
+        at = got[-1].header.last + 1
+    assert found[-1] == every[-1]
+    assert len(found) > 50
+
+
+def test_all_that_is_settled_goes_before_anything_unsent_is_given_up(tmp_path):
+    """Room for the unsent is what it would be had nothing ever been kept."""
+
+    def fills_up(folder, before: int) -> int:
+        segments, _ = settled(folder, 100_000, before)
+        for index in range(1_000):
+            if segments.append([batch(10_001 + index, 1, size=1_000)]):
+                assert segments.kept_bytes == 0
+                return index
+        raise AssertionError("it is never full")
+
+    fresh, used = tmp_path / "fresh", tmp_path / "used"
+    fresh.mkdir()
+    used.mkdir()
+    without, behind = fills_up(fresh, 0), fills_up(used, 505)
+    assert abs(without - behind) <= 1
+    assert without > 70
+
+
+def test_with_all_in_one_file_settled_there_is_as_much_room_as_before(tmp_path):
+    full = [batch(11 + index, 1, size=990_000) for index in range(8)]
+    segments, _ = settled(tmp_path, sum(len(frame(one)) for one in full), 10)
+    segments.append(full)
+    assert numbers(drain(segments)) == list(range(11, 19))
+
+
+def test_keeping_costs_one_fsync_for_each_file_and_none_beside(tmp_path, monkeypatch):
+    calls = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), calls.append(handle)))
+    settled(tmp_path, 1_000_000, 400)
+    files_begun = int(max(path.stem for path in tmp_path.iterdir()))
+    assert len(calls) <= 400 + files_begun
+    assert files_begun < 8
 
 
 def test_a_file_goes_once_all_before_it_is_settled(tmp_path):
@@ -69,7 +151,7 @@ def test_a_file_goes_once_all_before_it_is_settled(tmp_path):
     segments.settle(taken[1:])
     assert files(tmp_path) == full, "the first is still to be sent"
     segments.settle(taken[:1])
-    assert len(files(tmp_path)) == 1
+    assert [name for name in files(tmp_path) if name.endswith(".seg")] == full[-1:]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,6 +1,6 @@
 """The spool in the sender's hands: on disk before it is sent, bounded, and never the reason why anything stops.
 
-Broken on purpose, each made a test here fail: no fsync before the sending and nothing removed once sent (both the
+Broken on purpose, each made a test here fail: no fsync before the sending and nothing settled once sent (both the
 first test), no lock at a claim (a living process's folder was taken), log calls not counted (the heir's "killed").
 """
 
@@ -18,9 +18,10 @@ from shippers.buffer import Buffer
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 from shippers.event import Line
+from shippers.frames import scan
 from shippers.identity import Identity
 from shippers.leftovers import KILLED, Estates
-from shippers.segments import DAMAGED, FULL, scan
+from shippers.segments import DAMAGED, FULL
 from shippers.sender import Sender
 from shippers.spool import RETRY_S, Folder, Spool
 from shippers.streams import Progress, Streams
@@ -54,7 +55,7 @@ class Lane:
             wait = self.sender.step()
             self.spool.note(self.streams.progress())
             if inherit:
-                wait = min(wait, self.estates.step(self.spool.size_bytes))
+                wait = min(wait, self.estates.step(self.spool))
             if self.clock.monotonic() + wait >= end:
                 return
             self.clock.advance(wait)
@@ -85,7 +86,7 @@ def of(transport: MemoryTransport, boot: str) -> list[Batch]:
     return [batch for batch in transport.batches if batch.header.boot == boot]
 
 
-def test_a_batch_is_fsynced_before_it_is_first_sent_and_gone_once_acknowledged(tmp_path, monkeypatch):
+def test_a_batch_is_fsynced_before_it_is_first_sent_and_sent_no_more_once_acknowledged(tmp_path, monkeypatch):
     lane, synced = Lane(tmp_path), []
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), synced.append(numbers(lane.on_disk()))))
@@ -98,7 +99,11 @@ def test_a_batch_is_fsynced_before_it_is_first_sent_and_gone_once_acknowledged(t
     lane.log(5_000)
     lane.run()
     assert lane.streams.progress()["business"] == Progress(5_000, 5_000)
-    assert (lane.spool.size_bytes, lane.spool.events, lane.on_disk()) == (0, 0, [])
+    assert (lane.spool.size_bytes, lane.spool.events) == (0, 0)
+    lane.die()
+    heir = Lane(tmp_path, "heir00000001")
+    heir.run(inherit=True)
+    assert of(heir.transport, BOOT) == [], "sent again though it was acknowledged"
 
 
 def test_while_nobody_takes_them_events_go_to_disk_and_none_is_dropped(tmp_path):
@@ -182,8 +187,49 @@ def test_the_heir_sends_what_is_left_in_order_and_counts_what_had_no_number(tmp_
     assert [(one.header.first, one.header.count) for one in found if one.header.void == KILLED] == [(1_401, 77)]
     assert numbers(of(heir.transport, "heir00000001")) == [1, 2, 3]
     assert heir.buffer.counts().dropped == {}
-    assert not (tmp_path / BOOT).exists()
     assert not shared_path(BOOT).exists()
+    heir.estates.end()
+    assert not (tmp_path / BOOT).exists()
+
+
+def test_what_an_heir_sent_is_not_sent_by_the_next_one_and_can_be_had_again(tmp_path):
+    dead = Lane(tmp_path)
+    dead.away()
+    dead.log(500)
+    dead.run(2)
+    dead.log(7)
+    dead.die()
+    first, second = Lane(tmp_path, "heir00000001"), Lane(tmp_path, "heir00000002")
+    first.run(inherit=True)
+    first.die()
+    first.estates.release()
+    second.run(inherit=True)
+    assert of(second.transport, BOOT) == []
+    assert second.estates.knows(BOOT)
+    assert numbers(second.estates.again(f"{BOOT}.business", 1, 500)) == list(range(1, 501))
+    assert (second.estates.size_bytes, second.estates.kept_bytes > 0) == (0, True)
+
+
+def test_what_is_kept_of_the_dead_goes_before_anything_of_the_living(tmp_path):
+    limit = 8_000_000
+    for boot in ("dead00000001", "dead00000002"):
+        dead = Lane(tmp_path, boot, limit=limit)
+        dead.away()
+        dead.log(5_000, size=500)
+        dead.run(2)
+        dead.die()
+        shared_path(boot).unlink()
+    heir = Lane(tmp_path, "heir00000001", limit=limit)
+    heir.run(inherit=True)
+    assert heir.estates.kept_bytes > 5_000_000
+    heir.away()
+    for _ in range(6):
+        heir.log(2_000, size=500)
+        heir.run(20, inherit=True)
+        assert sum(path.stat().st_size for path in tmp_path.glob("*/*.*")) <= limit + 2_000
+    assert heir.estates.kept_bytes < 1_500_000
+    assert heir.spool.voided == {}
+    assert not heir.estates.knows("dead00000001")
 
 
 def test_without_shared_memory_the_copy_says_what_it_knows(tmp_path):

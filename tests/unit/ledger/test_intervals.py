@@ -7,7 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.ledger import IntervalSet, StreamLedger
+from collector.ledger.intervals import IntervalSet
+from collector.ledger.streams import StreamLedger
 
 intervals = st.tuples(st.integers(0, 60), st.integers(-3, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 

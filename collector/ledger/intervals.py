@@ -1,7 +1,6 @@
-"""Which numbers of which stream are accounted for: interval sets, and one of them for each stream.
+"""Sets of numbers kept as intervals: numbers come in runs, so a stream of a million events is one interval.
 
-Numbers come in runs, so a stream of a million events is one interval. Pure bookkeeping: it never reads or writes
-anything, and whoever loads it from a store says so there.
+Pure bookkeeping: it never reads or writes anything.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ class IntervalSet:
         """Put in every number from `first` to `last`, both included; nothing if `last` is smaller."""
         if last < first:
             return
+        if self._lasts and first == self._lasts[-1] + 1:  # the next of its stream, as nearly all are
+            self._lasts[-1] = last
+            return
         # Those from `low` up to but not including `high` overlap the new interval or touch it: they become one.
         low = bisect_left(self._lasts, first - 1)
         high = bisect_right(self._firsts, last + 1)
@@ -36,6 +38,23 @@ class IntervalSet:
             last = max(last, self._lasts[high - 1])
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
+
+    def discard(self, first: int, last: int) -> None:
+        """Take out every number from `first` to `last`, both included; those that aren't in here are no harm."""
+        if last < first:
+            return
+        low = bisect_left(self._lasts, first)
+        high = bisect_right(self._firsts, last)
+        if low >= high:
+            return
+        left = [(self._firsts[low], first - 1)] if self._firsts[low] < first else []
+        right = [(last + 1, self._lasts[high - 1])] if self._lasts[high - 1] > last else []
+        self._firsts[low:high] = [one for one, _ in left + right]
+        self._lasts[low:high] = [one for _, one in left + right]
+
+    def without(self, other: IntervalSet) -> IntervalSet:
+        """What is in here and not in `other`."""
+        return IntervalSet(gap for span in self for gap in other.missing(*span))
 
     def merge(self, other: IntervalSet) -> None:
         """Put in everything that `other` has."""
@@ -83,34 +102,3 @@ class IntervalSet:
 
     def __repr__(self) -> str:
         return f"IntervalSet({list(self)!r})"
-
-
-class StreamLedger:
-    """An interval set for each stream: what makes a batch that is sent twice be stored once."""
-
-    __slots__ = ("_streams",)
-
-    def __init__(self) -> None:
-        self._streams: dict[str, IntervalSet] = {}
-
-    def add(self, stream: str, first: int, last: int) -> None:
-        """Account for these numbers of `stream`."""
-        self._streams.setdefault(stream, IntervalSet()).add(first, last)
-
-    def merge(self, other: StreamLedger) -> None:
-        """Account for everything that `other` accounts for."""
-        for stream, numbers in other._streams.items():
-            self._streams.setdefault(stream, IntervalSet()).merge(numbers)
-
-    def missing(self, stream: str, first: int, last: int) -> list[Interval]:
-        """Which of these numbers of `stream` are not accounted for yet, in order."""
-        numbers = self._streams.get(stream)
-        return numbers.missing(first, last) if numbers is not None else ([(first, last)] if first <= last else [])
-
-    def numbers(self, stream: str) -> IntervalSet:
-        """What is accounted for of `stream`: a copy."""
-        return IntervalSet(self._streams.get(stream, ()))
-
-    def streams(self) -> list[str]:
-        """Every stream that has numbers in here."""
-        return list(self._streams)

@@ -1,0 +1,1 @@
+"""Audited delivery: what every process said it emitted, held against what every store has."""

@@ -1,0 +1,215 @@
+"""Holds every stream against every sink's ledger, as soon as that can be asked of it, and keeps what is wrong.
+
+Looks only at streams of which something is open; a stream that is proven costs nothing until its next beat. No I/O but
+what the ledger has read already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from collector.ledger.intervals import Interval
+
+from .accounts import Accounts
+from .barrier import Barriers
+from .findings import KEPT_S, Finding
+from .reconcile import Facts, Judged, Verdict, acked_by, judge
+from .said import Boot, Mark, Roll, Stream, day_of
+
+Name = tuple[str, str]
+"""A sink, and a stream."""
+
+LIVES_BEFORE_S = 3_600.0
+"""Of a sink that is new, nothing older than this is asked for: the journal may not have had it any more."""
+LIES_EVERY_S = 2.0
+SWEEP_EVERY_S = 5.0
+FORGET_S = 86_400.0
+KEEP_OPEN_S = 35 * 86_400.0
+"""A boot that ended is forgotten after the one if it is settled, after the other in any case."""
+
+
+class Assessor:
+    """Used by the auditor's thread. `findings` by their keys; `changed` are those to be kept, `wrong` what was judged
+    of each stream that isn't well."""
+
+    def __init__(self, roll: Roll, accounts: Accounts, barriers: Barriers) -> None:
+        self._roll, self._accounts, self._barriers = roll, accounts, barriers
+        self.findings: dict[str, Finding] = {}
+        self.changed: set[str] = set()
+        self.wrong: dict[Name, Judged] = {}
+        self.sinks: dict[str, float] = {}
+        """Since when each sink is known, by the wall clock."""
+        self._open: dict[str, None] = {}
+        self._over: dict[str, int] = {}
+        self._suspected: dict[Name, tuple[float, int]] = {}
+        self._sweep_at = float("-inf")
+        self._lies_at = float("-inf")
+        self._lying: Mapping[str, Mapping[str, str]] = {}
+
+    def take(self, boots: Iterable[str]) -> None:
+        """Something was heard of these: they are looked at again."""
+        self._open.update(dict.fromkeys(boots))
+
+    def step(self, round_: int, seen: float, now: float) -> None:
+        """Judge what can be. The ledger was read after the beats of this round, and before its ends were asked for."""
+        self._meet_sinks(now)
+        if seen >= self._lies_at:
+            self._lies_at = seen + LIES_EVERY_S
+            self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
+        if seen >= self._sweep_at:
+            self._sweep()
+            self._sweep_at = seen + SWEEP_EVERY_S
+        passed: dict[tuple[str, str], int] = {}
+        for name in list(self._open):
+            boot = self._roll.boots.get(name)
+            if boot is None or self._look(boot, passed, round_, seen, now):
+                del self._open[name]
+
+    def _look(self, boot: Boot, passed: dict[tuple[str, str], int], round_: int, seen: float, now: float) -> bool:
+        """Judge one boot; whether nothing of it is open."""
+        over = self._is_over(boot, round_)
+        settled = True
+        for dataset, stream in boot.datasets.items():
+            topic, name = f"lastbeat.{boot.region}.{dataset}", boot.stream(dataset)
+            if over is not None:
+                self._see_its_end(boot, name, stream, round_, seen)
+            for sink in self.sinks:
+                at = passed.get((sink, topic))
+                if at is None:
+                    at = passed[sink, topic] = self._barriers.passed(topic, partial(self._accounts.position, sink))
+                facts = self._facts(boot, name, stream, sink, at, over, seen)
+                judged = judge(facts, partial(self._accounts.missing, sink, name))
+                self._note(boot, dataset, stream, sink, judged, now)
+                settled &= judged.proven >= facts.last and not judged.holes
+            low = min((passed[sink, topic] for sink in self.sinks), default=-1)
+            stream.prune(low, seen - boot.interval_s)
+        return settled and bool(self.sinks)
+
+    def _facts(
+        self, boot: Boot, name: str, stream: Stream, sink: str, passed: int, over: int | None, seen: float
+    ) -> Facts:
+        return Facts(
+            last=max(stream.last, self._accounts.last(sink, name)),
+            acked=acked_by(stream.marks, passed),
+            ripe=acked_by(stream.marks, passed, seen if boot.stopping else seen - boot.interval_s),
+            proven=stream.proven_to(sink),
+            over=over is not None and over <= passed,
+            spooled=bool(boot.spooled),
+            lying=bool(boot.lying) or name in self._lying.get(sink, ()),
+            dropped=len(stream.dropped),
+        )
+
+    def _note(self, boot: Boot, dataset: str, stream: Stream, sink: str, judged: Judged, now: float) -> None:
+        name = sink, boot.stream(dataset)
+        if judged.proven > stream.proven_to(sink):
+            stream.proven[sink] = judged.proven
+            self._roll.touched.add(boot.boot)
+        if judged.holes or judged.tail:
+            self.wrong[name] = judged
+        else:
+            self.wrong.pop(name, None)
+        if judged.holes:
+            self._suspected.setdefault(name, (boot.at, boot.number))
+        self._find(boot, dataset, name, judged, now)
+        if not judged.holes:
+            self._suspected.pop(name, None)
+
+    def _find(self, boot: Boot, dataset: str, name: Name, judged: Judged, now: float) -> None:
+        sink, stream = name
+        key = Finding.key_of(sink, stream)
+        finding = self.findings.get(key)
+        if finding is None:
+            if not judged.ripe or judged.verdict is Verdict.LYING:
+                return  # of who contradicts himself nothing is known, not even a loss: that is told by itself
+            since, beat = self._suspected[name]
+            day = self._accounts.day_of(sink, stream, judged.ripe[0][0] - 1) or day_of(since)
+            finding = Finding(
+                sink, stream, boot.region, boot.service, boot.instance, dataset, day, since, beat, opened_at=now
+            )
+        new = finding.now_missing(judged.ripe, now)
+        if new is not self.findings.get(key):
+            self.findings[key] = new
+            self.changed.add(key)
+
+    def _is_over(self, boot: Boot, round_: int) -> int | None:
+        """The round in which it was first seen to have ended, or to be silent for long; None while it lives."""
+        if boot.stopping or self._roll.is_silent(boot):
+            return self._over.setdefault(boot.boot, round_)
+        self._over.pop(boot.boot, None)
+        return None
+
+    def _see_its_end(self, boot: Boot, name: str, stream: Stream, round_: int, seen: float) -> None:
+        """Numbers were given up beyond the last that an ended process spoke of: that is what a kill cut off. Whoever
+        sent that void batch had sent all below it before, so that is as good as a last beat."""
+        to = max((self._accounts.void_to(sink, name) for sink in self.sinks), default=0)
+        if to > stream.last or (to == stream.last and to > stream.acked):
+            stream.last = stream.acked = to
+            stream.mark(Mark(round_, seen, to))
+            self._roll.touched.add(boot.boot)
+
+    def _sweep(self) -> None:
+        """Of who ended, more may still come, sent by whoever found its spool: nobody speaks of that beforehand."""
+        for boot in self._roll.boots.values():
+            if boot.boot in self._open or not (boot.stopping or self._roll.is_silent(boot)):
+                continue
+            for dataset, stream in boot.datasets.items():
+                name = boot.stream(dataset)
+                if any(self._accounts.last(sink, name) > stream.last for sink in self.sinks):
+                    self._open[boot.boot] = None
+
+    def _meet_sinks(self, now: float) -> None:
+        """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
+        it kept accounts."""
+        for sink in self._accounts.sinks:
+            if sink in self.sinks:
+                continue
+            self.sinks[sink] = now
+            for boot in self._roll.boots.values():
+                self._open[boot.boot] = None
+                if boot.born_at > now - LIVES_BEFORE_S:
+                    continue
+                for stream in boot.datasets.values():
+                    stream.proven[sink] = max(stream.acked, stream.proven_to(sink))
+                self._roll.touched.add(boot.boot)
+
+    def forget(self, now: float) -> None:
+        """Let go of boots that ended long ago, and of findings that are over."""
+        for boot in list(self._roll.boots.values()):
+            age_s = now - boot.at
+            if age_s <= FORGET_S or not (boot.stopping or self._roll.is_silent(boot)):
+                continue
+            if age_s > KEEP_OPEN_S or self._is_settled(boot):
+                self._drop(boot)
+        for key, finding in list(self.findings.items()):
+            if finding.ended_at is not None and now - finding.ended_at > KEPT_S:
+                del self.findings[key]
+                self.changed.add(key)
+
+    def _is_settled(self, boot: Boot) -> bool:
+        """Whether nothing of it is missing; a tail that its process took with it will not come after a day either."""
+        return all(
+            not (self.wrong[name].holes if name in self.wrong else stream.last > stream.proven_to(sink))
+            for sink in self.sinks
+            for dataset, stream in boot.datasets.items()
+            for name in [(sink, boot.stream(dataset))]
+        )
+
+    def _drop(self, boot: Boot) -> None:
+        for dataset in boot.datasets:
+            for sink in self.sinks:
+                self.wrong.pop((sink, boot.stream(dataset)), None)
+        self._over.pop(boot.boot, None)
+        self._open.pop(boot.boot, None)
+        self._roll.forget(boot)
+
+    # --- what others ask ---
+
+    def lie_of(self, boot: Boot, sink: str, stream: str) -> str:
+        """Why a stream's counts can't be believed; '' if they can."""
+        return boot.lying or self._lying.get(sink, {}).get(stream, "")
+
+    def tail_of(self, sink: str, stream: str) -> tuple[Interval, ...]:
+        """What was cut off with its process."""
+        judged = self.wrong.get((sink, stream))
+        return judged.tail if judged is not None else ()

@@ -1,0 +1,297 @@
+"""The auditor: reads every beat, asks the ledger, judges, and keeps findings and statement for all others to read.
+
+`step` is one pass and does little; it never reads an event, never writes to the journal, and never raises an alarm
+itself: the watch makes incidents of its findings. Of several on one State, one works.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from alerts.beat import BadBeat, Beat, read
+from collector.complaint import Complaint
+from collector.figures import labelled
+from collector.ports import Gap, Reader, State, TopicPartition
+from shippers.clock import Clock
+from shippers.errors import LastbeatError
+
+from .accounts import Accounts
+from .assess import Assessor
+from .barrier import Barriers
+from .findings import Finding
+from .keeping import load, save, save_findings
+from .lease import Lease
+from .said import Roll
+from .settings import AuditSettings
+from .statement import Difference, Statement, Writer
+from .summing import work_out
+
+log = logging.getLogger("lastbeat.audit")
+
+POLL_BYTES = 4 * 1024 * 1024
+READ_BUDGET_S = 2.0
+POLL_S = 0.05
+SAVE_S = 10.0
+FORGET_S = 600.0
+STALLED_S = 60.0
+COST_SHARE = 10
+"""What took t is not done again before 10 t: with many processes the statement is written less often."""
+
+Recover = Callable[[Finding], tuple[Mapping[str, int], str]]
+"""Tries to get back what a finding lacks; how many numbers came from where, and the outcome in words."""
+Count = Callable[[], tuple[tuple[str, ...], tuple[Difference, ...]]]
+"""Counts the stores of the hot days against the ledger: the days, and every difference."""
+
+
+class Auditor:
+    """`beats` reads the heartbeat topics, `data` is asked for the ends of all others; both belong to it alone. One
+    thread calls `step`, others `recover_step` and `count_step`, which take long."""
+
+    def __init__(
+        self,
+        beats: Reader,
+        data: Reader,
+        accounts: Accounts,
+        state: State,
+        settings: AuditSettings,
+        clock: Clock,
+        me: str,
+        recover: Recover | None = None,
+        count: Count | None = None,
+    ) -> None:
+        self._beats, self._data, self._accounts, self._state = beats, data, accounts, state
+        self._settings, self._clock = settings, clock
+        self._recover, self._count = recover, count
+        self._lease = Lease(state, clock, me)
+        self._lock = threading.Lock()
+        self._trouble = Complaint(
+            log, clock, "nothing can be audited now, this goes on by itself", "it is audited again"
+        )
+        self._statement: Statement | None = None
+        self._tried: deque[tuple[str, Mapping[str, int], str]] = deque()
+        self._retry_at: dict[str, float] = {}
+        self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
+        self._stepped_at = clock.monotonic()
+        self.passes = self.gaps = self.refused = self.failed_passes = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """As on the first day: what there is to know is read again."""
+        self.roll, self.barriers = Roll(), Barriers()
+        self.assessor = Assessor(self.roll, self._accounts, self.barriers)
+        self._writer = Writer(self._state)
+        self._positions: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._loaded = False
+        self._round = 0
+        self._save_at = self._state_at = self._forget_at = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Pass after pass until `stop` is set. Paced by the monotonic clock: the wall's may jump."""
+        while not self._clock.wait(stop, self._settings.every_s):
+            try:
+                self.step()
+            except Exception:
+                # A fault of ours in one pass must not end the audit; it is said, counted, and tried again.
+                self.failed_passes += 1
+                log.exception("a pass of the audit failed")
+
+    def step(self) -> None:
+        """One pass. Never raises for a journal or a State that is away: the next one goes on."""
+        try:
+            if self._lease.step():
+                self._pass()
+                self.passes += 1
+            elif self._loaded:
+                log.warning("%s audits from now on, this one waits", self._lease.holder or "another one")
+                self._begin()
+        except LastbeatError as error:
+            self._trouble.note(str(error))
+        else:
+            self._trouble.note("")
+        self._stepped_at = self._clock.monotonic()
+
+    def _pass(self) -> None:
+        if not self._loaded:
+            self._load()
+        self._round += 1
+        seen, now = self._clock.monotonic(), self._clock.time()
+        self._read()
+        # In this order: what the ledger has is older than the ends, so that an end is only passed by what came later.
+        self._accounts.refresh()
+        self._ends = self._data.ends()
+        self.barriers.add(self._round, self._ends)
+        with self._lock:
+            self._take_tries(now)
+            self.assessor.step(self._round, seen, now)
+        self._keep(now)
+
+    def _load(self) -> None:
+        self._accounts.refresh()
+        self._positions = load(self._state, self.roll, self.assessor, self._clock.monotonic())
+        for tp, offset in self._positions.items():
+            self._beats.seek(tp, offset)
+        self._loaded = True
+        log.info("audits %d processes, from where it was", len(self.roll.boots))
+
+    def _read(self) -> None:
+        """Read beats to the end, or for as long as READ_BUDGET_S: the rest is the next pass's."""
+        until = self._clock.monotonic() + READ_BUDGET_S
+        wait_s = 0.0
+        while self._clock.monotonic() < until:
+            try:
+                records = self._beats.poll(POLL_BYTES, wait_s)
+            except Gap as gap:
+                self._tell(gap)
+                continue
+            if not records and not any(self._beats.lag().values()):
+                return
+            wait_s = POLL_S
+            for record in records:
+                self._positions[record.tp] = record.next_offset
+                self.roll.pass_by(record.tp, record.appended_at)
+                try:
+                    beat = read(record)
+                except BadBeat:
+                    self.refused += 1
+                    continue
+                if isinstance(beat, Beat):
+                    seen = self._clock.monotonic()
+                    if self.roll.apply(beat, record.tp, record.offset, self._round, seen) is not None:
+                        self.assessor.take((beat.boot,))
+
+    def _tell(self, gap: Gap) -> None:
+        self.gaps += 1
+        log.error("%s: of processes that are first heard of behind it, only what comes from now on is audited", gap)
+        self.roll.miss(gap.tp)
+        self._positions[gap.tp] = gap.found
+
+    # --- keeping ---
+
+    def _keep(self, now: float) -> None:
+        began = self._clock.monotonic()
+        if began >= self._forget_at:
+            self._forget_at = began + FORGET_S
+            self.assessor.forget(now)
+        if self.assessor.changed:
+            self._say_changes()
+            save_findings(self._state, self.assessor)
+            self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
+        if began >= self._state_at:
+            self._statement = work_out(self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted)
+            self._writer.write(self._statement)
+            self._state_at = self._later(began, self._settings.statement_s)
+        began = self._clock.monotonic()
+        if began >= self._save_at:
+            save(self._state, self.roll, self.assessor, self._positions)
+            self._save_at = self._later(began, SAVE_S)
+
+    def _later(self, began: float, at_least_s: float) -> float:
+        ended = self._clock.monotonic()
+        return ended + max(at_least_s, COST_SHARE * (ended - began))
+
+    def _say_changes(self) -> None:
+        for key in self.assessor.changed:
+            finding = self.assessor.findings.get(key)
+            if finding is None:
+                continue
+            if finding.ended_at is not None:
+                log.warning("%s: nothing is missing any more of %s", finding.sink, finding.words)
+            elif not finding.tries:
+                log.error("%s lacks %d events: %s", finding.sink, finding.missing, finding.words)
+
+    def close(self) -> None:
+        """Keep everything, and let another one work. Readers and state belong to the caller."""
+        try:
+            if self._loaded and self._lease.mine:
+                save(self._state, self.roll, self.assessor, self._positions)
+                self._lease.release()
+        except LastbeatError as error:
+            log.warning("what was read last could not be kept, it is read again: %s", error)
+
+    # --- what takes long ---
+
+    def recover_step(self) -> None:
+        """Try to get back what one finding lacks, if one is due. On a thread of its own."""
+        if self._recover is None or not self._lease.mine:
+            return
+        now = self._clock.monotonic()
+        with self._lock:
+            due = [
+                finding
+                for finding in self.assessor.findings.values()
+                if finding.ended_at is None and self._retry_at.get(finding.key, now) <= now
+            ]
+        if not due:
+            return
+        finding = min(due, key=lambda each: (each.tries, each.opened_at))
+        try:
+            sources, words = self._recover(finding)
+        except LastbeatError as error:
+            sources, words = {}, f"it can't be asked for now: {error}"
+        with self._lock:
+            self._retry_at[finding.key] = self._clock.monotonic() + finding.tried_again({}, "").retry_after_s()
+            self._tried.append((finding.key, sources, words))
+
+    def _take_tries(self, now: float) -> None:
+        while self._tried:
+            key, sources, words = self._tried.popleft()
+            if (finding := self.assessor.findings.get(key)) is not None:
+                self.assessor.findings[key] = finding.tried_again(sources, words)
+                self.assessor.changed.add(key)
+        del now
+
+    def count_step(self) -> None:
+        """Count the hot days' stores against the ledger. On a thread of its own, every now and then."""
+        if self._count is None or not self._lease.mine:
+            return
+        try:
+            days, differences = self._count()
+        except LastbeatError as error:
+            log.warning("the stores can't be counted now, they are the next time: %s", error)
+            return
+        for each in differences:
+            log.error("%s: %s", each.stream, each.words)
+        self._counted = (self._clock.time(), days, differences)
+        self._state_at = float("-inf")
+
+    # --- what others ask ---
+
+    def health(self) -> dict[str, Any]:
+        """`status` (ok, standby, waiting or stalled) and what it rests on. From any thread."""
+        age_s = self._clock.monotonic() - self._stepped_at
+        status = "waiting" if self._trouble.text else "ok" if self._lease.mine else "standby"
+        return {
+            "status": "stalled" if age_s > STALLED_S else status,
+            "why": self._trouble.text or ("" if self._lease.mine else f"{self._lease.holder} works"),
+            "last_step_s": round(age_s, 3),
+            "processes": len(self.roll.boots),
+            "open_findings": sum(each.ended_at is None for each in list(self.assessor.findings.values())),
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The statement's sums and the auditor's own counters. From any thread."""
+        statement = self._statement
+        found: dict[str, float] = {
+            "passes_total": self.passes,
+            "failed_passes_total": self.failed_passes,
+            "gaps_total": self.gaps,
+            "refused_beats_total": self.refused,
+            "processes": len(self.roll.boots),
+            "open_findings": sum(each.ended_at is None for each in list(self.assessor.findings.values())),
+        }
+        if statement is None:
+            return found
+        found["liars"] = len(statement.head.liars)
+        found["store_differences"] = len(statement.head.differences)
+        for sink in statement.sinks:
+            line = statement.of(sink)
+            counts = {"emitted": line.emitted, "stored": line.stored, "dead": line.dead, "dropped": line.drops,
+                      "in_flight": line.flight, "tail": line.tail, "unaccounted": line.unaccounted}  # fmt: skip
+            found |= {labelled("events", sink=sink, outcome=name): float(n) for name, n in counts.items()}
+            found[labelled("partitions_behind", sink=sink)] = statement.head.behind.get(sink, 0)
+        return found

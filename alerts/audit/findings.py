@@ -1,0 +1,105 @@
+"""Findings: what is lost for longer than two beats, which ranges exactly, what was tried to get them back, and how they
+were filled. One for each sink and stream; the watch makes incidents of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from alerts.document import known, to_doc
+from collector.ledger.intervals import Interval
+from collector.ports import State, Table
+
+from .reconcile import filled, ranges, size
+
+PREFIX = "finding/"
+MAX_RANGES = 1_000
+"""So many ranges are named in a document; all of them count."""
+KEPT_S = 86_400.0
+"""How long a finding that is over is kept, for whoever asks how it ended."""
+FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Numbers of one stream that one sink lacks though their sender was told that they are durable.
+
+    `holes` are still missing, `found` were and are there again. `since` is when the beat came that said they are
+    durable, `beat` its number. `sources`: how many numbers were got back from where. `ended_at` is set once nothing is
+    missing any more.
+    """
+
+    sink: str
+    stream: str
+    region: str
+    service: str
+    instance: str
+    dataset: str
+    day: str
+    since: float
+    beat: int
+    opened_at: float
+    holes: tuple[Interval, ...] = ()
+    found: tuple[Interval, ...] = ()
+    missing: int = 0
+    tries: int = 0
+    tried: str = ""
+    sources: Mapping[str, int] = field(default_factory=dict)
+    ended_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Its key in State's table AUDIT."""
+        return self.key_of(self.sink, self.stream)
+
+    @staticmethod
+    def key_of(sink: str, stream: str) -> str:
+        """The key of a stream's finding. A stream's name has no slash, nor has a sink's."""
+        return f"{PREFIX}{sink}/{stream}"
+
+    @property
+    def words(self) -> str:
+        """Which numbers of which process, for people."""
+        return f"{self.dataset} {ranges(self.holes or self.found)} of {self.instance} ({self.stream})"
+
+    def now_missing(self, holes: Iterable[Interval], now: float) -> Finding:
+        """The same, as these numbers are missing now."""
+        still = tuple(holes)
+        if still == self.holes and (self.ended_at is None) == bool(still):
+            return self
+        found = tuple(sorted((*self.found, *filled(self.holes, still))))
+        return replace(
+            self,
+            holes=still[:MAX_RANGES],
+            missing=size(still),
+            found=found[-MAX_RANGES:],
+            ended_at=None if still else now,
+        )
+
+    def tried_again(self, sources: Mapping[str, int], words: str) -> Finding:
+        """Somebody tried to get it back."""
+        total = {name: self.sources.get(name, 0) + sources.get(name, 0) for name in {*self.sources, *sources}}
+        return replace(self, tries=self.tries + 1, tried=words, sources=total)
+
+    def retry_after_s(self) -> float:
+        """When to try again to get it back, after the last try."""
+        return float(min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self.tries)) if self.tries else 0.0
+
+
+def finding_doc(finding: Finding) -> dict[str, Any]:
+    """A finding as State keeps it."""
+    return {**to_doc(replace(finding, holes=(), found=())), "holes": list(finding.holes), "found": list(finding.found)}
+
+
+def finding_from(doc: Mapping[str, Any]) -> Finding:
+    """A finding from its document."""
+    pairs = {name: tuple((int(first), int(last)) for first, last in doc.get(name, ())) for name in ("holes", "found")}
+    return Finding(**{**known(Finding, doc), **pairs})
+
+
+def read_findings(state: State) -> list[Finding]:
+    """Every finding that State keeps, open ones first, the oldest first. Raises Unavailable. From any thread."""
+    found = [finding_from(row.doc) for row in state.scan(Table.AUDIT, PREFIX)]
+    return sorted(found, key=lambda each: (each.ended_at is not None, each.opened_at, each.key))

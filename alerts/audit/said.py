@@ -1,0 +1,273 @@
+"""What processes said of themselves: of each boot and dataset the last number given, what of it is durable, and what
+was dropped before it had a number, by reason and day.
+
+Applies beats in the order in which they are read; a beat that was read before changes nothing. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from alerts.beat import Beat
+from collector.ports import TopicPartition
+
+AUDITED = ("business", "console", "metrics")
+"""The datasets whose numbers beats speak of. The beats' own are the watch's business."""
+MAX_MARKS = 8
+MAX_GROWTH_S = 2.0
+"""What one record may add to a partition's pulse: a silence of everybody is nobody's."""
+
+
+class Mark(NamedTuple):
+    """`acked` as a beat said it that was read in `round`, at `seen` by the auditor's monotonic clock."""
+
+    round: int
+    seen: float
+    acked: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """One dataset of one boot. `floor`: numbers up to here were durable before anybody kept accounts, and are not
+    judged. `proven`: up to here all are accounted for, by sink, so that they need never be looked at again."""
+
+    last: int = 0
+    acked: int = 0
+    floor: int = 0
+    proven: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+
+    def proven_to(self, sink: str) -> int:
+        """Up to where nothing is left to be judged of it in `sink`."""
+        return self.proven.get(sink, self.floor)
+
+    def mark(self, mark: Mark) -> None:
+        """Remember a greater `acked`. Of too many, one in the middle goes: then less is judged until later."""
+        if not self.marks or mark.acked > self.marks[-1].acked:
+            kept = self.marks if len(self.marks) < MAX_MARKS else (*self.marks[:2], *self.marks[3:])
+            self.marks = (*kept, mark)
+
+    def prune(self, round_: int, seen: float) -> None:
+        """Forget the marks that a later one makes useless: it is held to everywhere, and old enough."""
+        for index in range(len(self.marks) - 1, 0, -1):
+            if self.marks[index].round <= round_ and self.marks[index].seen <= seen:
+                self.marks = self.marks[index:]
+                return
+
+    def dropped_in_all(self) -> dict[str, int]:
+        """What was dropped, by reason."""
+        return _sum(self.dropped.values())
+
+
+@dataclass(slots=True)
+class Boot:
+    """One start of one process, as its newest beat has it. `heard` is the pulse of its partition at that beat, `whole`
+    says that its beats were read from the first. `lying` says why its counts can't be believed."""
+
+    boot: str
+    region: str
+    service: str
+    instance: str
+    tp: TopicPartition
+    number: int = 0
+    offset: int = -1
+    at: float = 0.0
+    born_at: float = 0.0
+    interval_s: float = 10.0
+    grace_s: float = 20.0
+    stopping: bool = False
+    spooled: bool | None = None
+    heard: float = 0.0
+    lying: str = ""
+    datasets: dict[str, Stream] = field(default_factory=dict)
+
+    def stream(self, dataset: str) -> str:
+        """The stream's name."""
+        return f"{self.boot}.{dataset}"
+
+
+@dataclass(slots=True)
+class Pulse:
+    """One partition of beats: its own time, which grows by MAX_GROWTH_S a record at most, and since when it is read."""
+
+    now: float = 0.0
+    last_at: float = 0.0
+    since: float = 0.0
+
+
+class Roll:
+    """Every boot that was ever heard of and isn't forgotten. `touched` are the boots that changed, for whoever keeps
+    them and whoever judges them."""
+
+    def __init__(self) -> None:
+        self.boots: dict[str, Boot] = {}
+        self.pulses: dict[TopicPartition, Pulse] = {}
+        self.touched: set[str] = set()
+        self.folded: dict[int, dict[str, dict[str, dict[str, int]]]] = {}
+        """Drops of the forgotten: by chunk, day and `region/service/dataset`."""
+
+    def pass_by(self, tp: TopicPartition, appended_at: float) -> Pulse:
+        """A record of this partition was read, whatever it says."""
+        pulse = self.pulses.get(tp)
+        if pulse is None:
+            pulse = self.pulses[tp] = Pulse(last_at=appended_at, since=appended_at)
+        if math.isinf(pulse.since):
+            pulse.since = appended_at
+        pulse.now += min(max(0.0, appended_at - pulse.last_at), MAX_GROWTH_S)
+        pulse.last_at = max(pulse.last_at, appended_at)
+        return pulse
+
+    def miss(self, tp: TopicPartition) -> None:
+        """Records were gone before they were read: who is heard of first behind them may be older than what is read."""
+        if tp in self.pulses:
+            self.pulses[tp].since = math.inf
+
+    def apply(self, beat: Beat, tp: TopicPartition, offset: int, round_: int, seen: float) -> Boot | None:
+        """Take in a beat; the boot if it says anything new. `pass_by` comes first."""
+        boot = self.boots.get(beat.boot)
+        if boot is not None and not _is_of(boot, beat):
+            boot.lying = boot.lying or f"its boot id is also used by {beat.region}/{beat.service}/{beat.instance}"
+            self.touched.add(boot.boot)
+            return None
+        if boot is not None and beat.number <= boot.number:
+            return None
+        pulse = self.pulses[tp]
+        is_whole = True
+        if boot is None:
+            born_at = beat.at - beat.uptime_s
+            is_whole = beat.number == 1 or born_at >= pulse.since
+            boot = self.boots[beat.boot] = Boot(
+                beat.boot, beat.region, beat.service, beat.instance, tp, born_at=born_at
+            )
+        boot.number, boot.offset, boot.at, boot.tp = beat.number, offset, beat.at, tp
+        boot.interval_s, boot.grace_s, boot.stopping = beat.interval_s, beat.grace_s, beat.stopping
+        boot.spooled, boot.heard = beat.info.spooled, pulse.now
+        for dataset, counts in beat.info.streams.items():
+            if dataset in AUDITED:
+                self._count(boot, dataset, counts, beat, is_whole=is_whole, mark=(round_, seen))
+        self.touched.add(boot.boot)
+        return boot
+
+    def _count(
+        self,
+        boot: Boot,
+        dataset: str,
+        counts: Mapping[str, int],
+        beat: Beat,
+        *,
+        is_whole: bool,
+        mark: tuple[int, float],
+    ) -> None:
+        stream = boot.datasets.get(dataset)
+        if stream is None:
+            stream = boot.datasets[dataset] = Stream()
+            stream.floor = 0 if is_whole else min(counts["acked"], counts["last"])
+        if counts["last"] < stream.last or counts["acked"] > counts["last"]:
+            boot.lying = boot.lying or f"its beat {beat.number} counts {dataset} backwards, or more as kept than it had"
+        stream.last = max(stream.last, counts["last"])
+        stream.acked = max(stream.acked, min(counts["acked"], stream.last))
+        stream.mark(Mark(*mark, stream.acked))
+        if reasons := beat.info.reasons.get(dataset):
+            _drop(stream, reasons, day_of(beat.at))
+
+    def is_silent(self, boot: Boot) -> bool:
+        """Whether it was not heard for thrice as long as it may be silent, by the time of its partition."""
+        pulse = self.pulses.get(boot.tp)
+        allowed_s = max(60.0, 3 * (boot.interval_s + boot.grace_s))
+        return pulse is not None and pulse.now - boot.heard > allowed_s
+
+    def forget(self, boot: Boot) -> None:
+        """Let go of a boot that is settled; what it dropped stays counted."""
+        folded = self.folded.setdefault(chunk_of(boot.boot), {})
+        for dataset, stream in boot.datasets.items():
+            for day, reasons in stream.dropped.items():
+                total = folded.setdefault(day, {}).setdefault(f"{boot.region}/{boot.service}/{dataset}", {})
+                for reason, number in reasons.items():
+                    total[reason] = total.get(reason, 0) + number
+        del self.boots[boot.boot]
+        self.touched.add(boot.boot)
+
+    def dropped(self) -> Iterator[tuple[str, str, Mapping[str, int]]]:
+        """Day, `region/service/dataset` and counts by reason of all that was ever dropped; keys may come again."""
+        for boot in self.boots.values():
+            for dataset, stream in boot.datasets.items():
+                for day, reasons in stream.dropped.items():
+                    yield day, f"{boot.region}/{boot.service}/{dataset}", reasons
+        for days in self.folded.values():
+            for day, keys in days.items():
+                for key, reasons in keys.items():
+                    yield day, key, reasons
+
+
+# --- as documents ---
+
+CHUNKS = 64
+
+
+def chunk_of(boot: str) -> int:
+    """Boots are kept in this many documents, so that a beat a process is no row a beat."""
+    return crc32(boot.encode()) % CHUNKS
+
+
+def chunk_doc(roll: Roll, chunk: int, boots: Iterable[Boot]) -> dict[str, Any]:
+    """The boots of one chunk, and what the forgotten of it dropped."""
+    return {"boots": {each.boot: _boot_doc(each) for each in boots}, "folded": roll.folded.get(chunk, {})}
+
+
+def restore_chunk(roll: Roll, chunk: int, doc: Mapping[str, Any], round_: int, seen: float) -> None:
+    """The same, back. What was said before counts as read now."""
+    roll.folded[chunk] = {day: {key: dict(why) for key, why in keys.items()} for day, keys in doc["folded"].items()}
+    for name, one in doc["boots"].items():
+        region, service, instance, topic, partition = one["who"]
+        number, offset, at, born_at, interval_s, grace_s, stopping, spooled = one["beat"]
+        boot = Boot(name, region, service, instance, TopicPartition(topic, partition), number, offset, at, born_at,
+                    interval_s, grace_s, stopping, spooled, lying=one["lying"])  # fmt: skip
+        for dataset, (last, acked, floor, proven, dropped) in one["datasets"].items():
+            stream = Stream(last, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
+            stream.mark(Mark(round_, seen, acked))
+            boot.datasets[dataset] = stream
+        roll.boots[name] = boot
+
+
+def _boot_doc(boot: Boot) -> dict[str, Any]:
+    return {
+        "who": [boot.region, boot.service, boot.instance, *boot.tp],
+        "beat": [boot.number, boot.offset, boot.at, boot.born_at, boot.interval_s, boot.grace_s, boot.stopping,
+                 boot.spooled],
+        "lying": boot.lying,
+        "datasets": {
+            dataset: [one.last, one.acked, one.floor, one.proven, one.dropped] for dataset, one in boot.datasets.items()
+        },
+    }  # fmt: skip
+
+
+def day_of(at: float) -> str:
+    """The day of a time, UTC."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def _is_of(boot: Boot, beat: Beat) -> bool:
+    return (boot.region, boot.service, boot.instance) == (beat.region, beat.service, beat.instance)
+
+
+def _drop(stream: Stream, reasons: Mapping[str, int], day: str) -> None:
+    """What was dropped since the beat before, by its day."""
+    before = stream.dropped_in_all()
+    for reason, number in reasons.items():
+        if (more := number - before.get(reason, 0)) > 0:
+            today = stream.dropped.setdefault(day, {})
+            today[reason] = today.get(reason, 0) + more
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for reason, number in each.items():
+            total[reason] = total.get(reason, 0) + number
+    return total

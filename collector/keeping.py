@@ -1,0 +1,81 @@
+"""What an indexer has settled goes into the ledger, and is durable there before it is committed.
+
+While the ledger can't be kept nothing is committed and nothing more is begun: what was written is in the sink, and
+comes again if this process ends. It is tried again by itself, less and less often.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+
+from shippers.clock import Clock
+from shippers.errors import LastbeatError
+
+from .complaint import Complaint
+from .ledger.keeper import LedgerKeeper
+from .ports import Outcome, TopicPartition
+
+log = logging.getLogger("lastbeat.indexer")
+
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
+
+
+class Keeping:
+    """An indexer's way to its ledger, or, without one, to nothing at all. Used by the indexer's thread."""
+
+    def __init__(self, ledger: LedgerKeeper | None, clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._backoff_s = 0.0
+        self._retry_at = 0.0
+        self._unkept = Complaint(
+            log, clock, "the ledger can't be kept now, nothing is committed until it is", "the ledger is kept again"
+        )
+
+    @property
+    def why(self) -> str:
+        """Why it waits; '' if it doesn't."""
+        return self._unkept.text
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a ledger at all."""
+        return self._ledger is not None
+
+    def load(
+        self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int | None]:
+        """See LedgerKeeper.load."""
+        return {} if self._ledger is None else self._ledger.load(tps, starts)
+
+    def forget(self, tps: Iterable[TopicPartition]) -> None:
+        """See LedgerKeeper.forget."""
+        if self._ledger is not None:
+            self._ledger.forget(tps)
+
+    def settle(self, outcomes: Iterable[Outcome]) -> None:
+        """See LedgerKeeper.settle."""
+        if self._ledger is not None:
+            self._ledger.settle(outcomes)
+
+    def keep(self, positions: Mapping[TopicPartition, int]) -> bool:
+        """Whether all that is settled below `positions` is durable in the ledger, so that it may be committed."""
+        if self._ledger is None:
+            return True
+        now = self._clock.monotonic()
+        if now < self._retry_at:
+            return False
+        try:
+            self._ledger.flush(positions)
+        except LastbeatError as error:
+            self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
+            self._retry_at = self._clock.monotonic() + (error.retry_after_s or self._backoff_s)
+            self._unkept.note(str(error))
+            return False
+        self._backoff_s, self._retry_at = 0.0, 0.0
+        self._unkept.note("")
+        return True
+
+    def metrics(self) -> dict[str, float]:
+        """See LedgerKeeper.metrics."""
+        return {} if self._ledger is None else self._ledger.metrics()

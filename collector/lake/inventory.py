@@ -1,0 +1,82 @@
+"""The lake counted: which numbers of which stream its files hold, by DuckDB. See the port Inventory. It only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from collector.dead_letters import DeadLetter
+from collector.ledger.account import SEVERAL
+from collector.ledger.intervals import Interval
+from collector.ledger.inventory import Held
+from shippers.batch import DATASETS
+from shippers.errors import Unavailable
+
+from .dead import settling_letters_in
+from .files import DataFile, active_files, read_files
+from .ledgers import runs
+from .parse import connect
+
+_HELD = (
+    "SELECT stream, min(sequence), max(sequence), count(*), "
+    f"if(min(service) = max(service), min(service), '{SEVERAL}'), "
+    f"if(min(instance) = max(instance), min(instance), '{SEVERAL}') FROM {{}} GROUP BY stream"
+)
+
+
+class LakeInventory:
+    """Counts the lake at `path`; one that is not there yet is an empty one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def days(self) -> list[str]:
+        """See Inventory.days."""
+        return sorted({file.date for dataset in DATASETS for file in self._files(dataset)})
+
+    def inventory(self, day: str, region: str = "") -> Iterator[Held]:
+        """See Inventory.inventory."""
+        for dataset in DATASETS:
+            files = [file for file in self._files(dataset) if file.date == day and region in ("", file.region)]
+            for where in sorted({file.region for file in files}):
+                source = read_files(self._path / dataset, [file for file in files if file.region == where])
+                for stream, first, last, count, service, instance in self._ask(_HELD.format(source)):
+                    yield Held(dataset, where, day, stream, first, last, count, service or "", instance or "")
+
+    def runs(self, held: Held) -> list[Interval]:
+        """See Inventory.runs."""
+        files = [file for file in self._files(held.dataset) if (file.date, file.region) == (held.day, held.region)]
+        if not files:
+            return []
+        stream = held.stream.replace("'", "''")
+        source = f"(SELECT * FROM {read_files(self._path / held.dataset, files)} WHERE stream = '{stream}')"
+        try:
+            with connect(memory_mb=512, threads=2) as con:
+                return sorted((first, last) for _, first, last in runs(con, source))
+        except (OSError, duckdb.Error) as error:
+            raise self._unavailable(error) from error
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """See Inventory.letters."""
+        return iter(settling_letters_in(self._path))
+
+    def _files(self, table: str) -> list[DataFile]:
+        root = self._path / table
+        try:
+            return active_files(DeltaTable(root)) if DeltaTable.is_deltatable(str(root)) else []
+        except (OSError, DeltaError) as error:
+            raise self._unavailable(error) from error
+
+    def _ask(self, query: str) -> list[tuple[str, int, int, int, str, str]]:
+        try:
+            with connect(memory_mb=512, threads=2) as con:
+                return con.execute(query).fetchall()
+        except (OSError, duckdb.Error) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable(f"the lake at {self._path} can't be counted: {error}")

@@ -1,0 +1,1 @@
+"""The ledger: of every stream, which numbers each sink has stored, buried or keeps as void; and who lies."""

@@ -1,0 +1,362 @@
+"""One stream's account at one sink: which of its numbers are stored, dead or void, by day, and what its headers claim.
+
+Accounts only ever grow together: merging is a union, in which stored beats dead and dead beats void, so that no order,
+repetition or splitting of what happened makes a difference. It never reads or writes anything.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from collector.foreign.stream import is_foreign
+from shippers.batch import Header
+
+from .intervals import Interval, IntervalSet
+
+REMEMBERED = 64
+"""So many of a stream's highest batches are known by first number, count and crc."""
+SEVERAL = "several"
+"""The service or instance of a stream that truthfully has more than one: a run of foreign records."""
+_MOST_LIES = 8
+_CLAIM = struct.Struct("<QHI")
+_SIZE = _CLAIM.size
+
+Claim = tuple[int, int, int]
+"""What a batch's header says of its numbers and body: first, count, crc."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """Two headers of one stream that can't both be true. `kind`: "overlap" (numbers in two different batches), "other
+    content" (the same numbers again with another body) or "two processes" (one boot id, two senders).
+
+    `ranges` are the numbers of both, `where` is the later one's place in the journal, as topic/partition/offset; both
+    are (0, 0) and '' where that isn't known any more. A stream that lies is never balanced.
+    """
+
+    stream: str
+    kind: str
+    words: str
+    ranges: tuple[Interval, Interval] = field(default=((0, 0), (0, 0)), compare=False)
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many events were settled, and how."""
+
+    stored: int = 0
+    dead: int = 0
+    void: int = 0
+
+    def __add__(self, other: Total) -> Total:
+        return Total(self.stored + other.stored, self.dead + other.dead, self.void + other.void)
+
+    @property
+    def settled(self) -> int:
+        """All of them."""
+        return self.stored + self.dead + self.void
+
+
+class Day:
+    """The numbers of one day; no number is in two of the sets."""
+
+    __slots__ = ("day", "dead", "stored", "void")
+
+    def __init__(self, day: str) -> None:
+        self.day = day
+        self.stored = IntervalSet()
+        self.dead: IntervalSet | None = None
+        self.void: IntervalSet | None = None
+
+    def store(self, first: int, last: int) -> None:
+        """These are in the store, whatever else was said of them."""
+        self.stored.add(first, last)
+        if self.dead is not None:
+            self.dead.discard(first, last)
+        if self.void is not None:
+            self.void.discard(first, last)
+
+    def bury(self, first: int, last: int) -> None:
+        """These are dead letters, as far as they aren't in the store."""
+        for gap in self.stored.missing(first, last):
+            self.dead = self.dead or IntervalSet()
+            self.dead.add(*gap)
+            if self.void is not None:
+                self.void.discard(*gap)
+
+    def give_up(self, first: int, last: int) -> None:
+        """These were given up before they came, as far as nothing better is known of them."""
+        for gap in self.stored.missing(first, last):
+            for left in self.dead.missing(*gap) if self.dead is not None else [gap]:
+                self.void = self.void or IntervalSet()
+                self.void.add(*left)
+
+    def merge(self, other: Day) -> None:
+        """All that the other knows."""
+        for span in other.stored:
+            self.store(*span)
+        for span in other.dead or ():
+            self.bury(*span)
+        for span in other.void or ():
+            self.give_up(*span)
+
+    def sets(self) -> Iterator[IntervalSet]:
+        """Those that there are."""
+        yield self.stored
+        if self.dead:
+            yield self.dead
+        if self.void:
+            yield self.void
+
+    def total(self) -> Total:
+        """How many."""
+        return Total(len(self.stored), len(self.dead or ()), len(self.void or ()))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Day):
+            return NotImplemented
+        return self.day == other.day and list(map(list, self.sets())) == list(map(list, other.sets()))
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+class Account:
+    """One stream at one sink. `certain` says that region, service and instance are a header's own word; else they were
+    concluded from a replay, or from what the store has. `aged` are numbers of days past keeping: settled, and no more.
+    """
+
+    __slots__ = ("_claims", "aged", "certain", "days", "instance", "last", "lies", "region", "service", "stream",
+                 "touched")  # fmt: skip
+
+    def __init__(self, stream: str, region: str = "", service: str = "", instance: str = "") -> None:
+        self.stream = stream
+        self.region, self.service, self.instance = region, service, instance
+        self.certain = False
+        self.days: list[Day] = []
+        self.aged: IntervalSet | None = None
+        self.last = 0
+        """The highest number that is settled."""
+        self.lies: tuple[Lie, ...] = ()
+        self.touched = 0
+        """When it last changed here, in seconds of the owner's clock; not part of what is known."""
+        self._claims = b""
+
+    @property
+    def dataset(self) -> str:
+        """The stream's name says it."""
+        return self.stream.rpartition(".")[2]
+
+    @property
+    def stored(self) -> IntervalSet:
+        """Its numbers in the store, of all days that are kept."""
+        return IntervalSet(span for day in self.days for span in day.stored)
+
+    @property
+    def dead(self) -> IntervalSet:
+        """Its numbers that are dead letters."""
+        return IntervalSet(span for day in self.days for span in day.dead or ()).without(self.stored)
+
+    @property
+    def void(self) -> IntervalSet:
+        """Its numbers that were given up before they came."""
+        void = IntervalSet(span for day in self.days for span in day.void or ())
+        return void.without(self.stored).without(self.dead)
+
+    @property
+    def settled(self) -> IntervalSet:
+        """Every number that is accounted for."""
+        return IntervalSet(span for numbers in self._sets() for span in numbers)
+
+    def missing(self, first: int, last: int) -> list[Interval]:
+        """Which of these numbers are not accounted for, in order."""
+        left = [(first, last)] if first <= last else []
+        for numbers in self._sets():
+            left = [gap for span in left for gap in numbers.missing(*span)]
+        return left
+
+    def totals(self) -> dict[str, Total]:
+        """By day. What is known of an impossible day only by the place that a store gave it (`skewed…`) counts there
+        only as far as no header's day has it."""
+        if self.days and self.days[-1].day[0].isdigit():
+            return {day.day: day.total() for day in self.days}
+        certain = IntervalSet(
+            span for day in self.days if day.day[0].isdigit() for numbers in day.sets() for span in numbers
+        )
+        found: dict[str, Total] = {}
+        for day in self.days:
+            if day.day[0].isdigit():
+                found[day.day] = day.total()
+            else:
+                sets = day.stored, day.dead or IntervalSet(), day.void or IntervalSet()
+                found[day.day] = Total(*(len(numbers.without(certain)) for numbers in sets))
+        return found
+
+    def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> None:
+        """All of a header's numbers are settled: `dead` are in the dead letters, the `void` ones among them as such,
+        all others are in the store."""
+        day = self.day(header.day)
+        if not dead:
+            day.store(header.first, header.last)
+        else:
+            for span in IntervalSet(dead).missing(header.first, header.last):
+                day.store(*span)
+            for span in IntervalSet(dead).without(IntervalSet(void)):
+                day.bury(*span)
+            for span in void:
+                day.give_up(*span)
+        self.last = max(self.last, header.last)
+
+    def day(self, name: str) -> Day:
+        """One day's numbers, to be changed."""
+        for day in reversed(self.days):
+            if day.day == name:
+                return day
+        day = Day(sys.intern(name))
+        self.days.append(day)
+        self.days.sort(key=lambda one: one.day)
+        return day
+
+    def identify(self, region: str, service: str, instance: str, *, certain: bool, where: str = "") -> Lie | None:
+        """Say who sends it. A header's own word replaces a conclusion; two headers that differ are a lie."""
+        if not service or (self.certain and not certain):
+            return None
+        if certain and not self.certain:
+            self._is_of(region, service, instance)
+            self.certain = True
+            return None
+        mine, theirs = (self.region, self.service, self.instance), (region, service, instance)
+        if mine == theirs:
+            return None
+        lower, higher = sorted((mine, theirs))
+        self._is_of(*(lower if self.service else theirs))
+        if not certain:
+            return None
+        words = f"{'/'.join(lower)} and {'/'.join(higher)}"
+        return self.lie(Lie(self.stream, "two processes", words, ((0, 0), (0, 0)), where))
+
+    def include(self, region: str, service: str, instance: str) -> None:
+        """Say who sends it, of foreign records: a stream of theirs truthfully has several senders."""
+        self._is_of(
+            region,
+            service if self.service in ("", service) else SEVERAL,
+            instance if self.instance in ("", instance) else SEVERAL,
+        )
+
+    def claim(self, header: Header, where: str = "", *, judged: bool = True) -> Lie | None:
+        """Remember what a header claims; a lie if it is at odds with what an earlier one claimed. Only the highest
+        batches are remembered, but a stream that goes back comes up to them again as it goes on."""
+        claim = header.first, header.count, header.crc
+        packed = _CLAIM.pack(*claim)
+        new = None
+        if judged and header.first <= self.last:
+            for other in self._at_odds(claim):
+                new = self.lie(_lie_of(self.stream, other, claim, where)) or new
+        if not self._claims or claim > _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE):
+            self._claims = (self._claims + packed)[-REMEMBERED * _SIZE :]
+        else:
+            self._remember([*self.claims(), claim])
+        return new
+
+    def claims(self) -> list[Claim]:
+        """What is remembered, in order."""
+        return list(_CLAIM.iter_unpack(self._claims))
+
+    @property
+    def packed_claims(self) -> bytes:
+        """The same, as it is kept."""
+        return self._claims
+
+    def lie(self, lie: Lie) -> Lie | None:
+        """Keep a lie; None if it was known."""
+        known = [one for one in self.lies if one == lie]
+        if known and (known[0].where or not lie.where):
+            return None
+        others = [one for one in self.lies if one != lie]
+        self.lies = tuple(sorted((*others, lie), key=lambda one: (one.kind, one.words))[:_MOST_LIES])
+        return None if known else lie
+
+    def merge(self, other: Account) -> None:
+        """All that the other knows of the same stream; what the two claim is held against each other."""
+        if is_foreign(self.stream):
+            self.include(other.region, other.service, other.instance)
+        else:
+            self.identify(other.region, other.service, other.instance, certain=other.certain)
+        for day in other.days:
+            self.day(day.day).merge(day)
+        if other.aged:
+            self.aged = self.aged or IntervalSet()
+            self.aged.merge(other.aged)
+        self.last = max(self.last, other.last)
+        self.touched = max(self.touched, other.touched)
+        for lie in other.lies:
+            self.lie(lie)
+        self.merge_claims(other.packed_claims)
+
+    def merge_claims(self, packed: bytes) -> None:
+        """What headers claimed, as it was kept elsewhere."""
+        if packed == self._claims:
+            return
+        claims = sorted({*self.claims(), *_CLAIM.iter_unpack(packed)})
+        for i, claim in enumerate(claims):
+            for other in claims[i + 1 :]:
+                if other[0] >= claim[0] + claim[1]:
+                    break
+                self.lie(_lie_of(self.stream, claim, other, ""))
+        self._remember(claims)
+
+    def age(self, before: str) -> None:
+        """Forget the days before this one, but for which numbers they had."""
+        old = [day for day in self.days if day.day < before]
+        if old:
+            self.aged = self.aged or IntervalSet()
+            for numbers in (numbers for day in old for numbers in day.sets()):
+                self.aged.merge(numbers)
+            self.days = [day for day in self.days if day.day >= before]
+
+    def _is_of(self, region: str, service: str, instance: str) -> None:
+        self.region, self.service, self.instance = sys.intern(region), sys.intern(service), instance
+
+    def _at_odds(self, claim: Claim) -> list[Claim]:
+        """The remembered batches that share a number with this one and aren't the same."""
+        first, last = claim[0], claim[0] + claim[1] - 1
+        return [other for other in self.claims() if other != claim and other[0] <= last and first < other[0] + other[1]]
+
+    def _remember(self, claims: Iterable[Claim]) -> None:
+        highest = sorted(set(claims))[-REMEMBERED:]
+        self._claims = b"".join(_CLAIM.pack(*claim) for claim in highest)
+
+    def _sets(self) -> Iterator[IntervalSet]:
+        if self.aged:
+            yield self.aged
+        for day in self.days:
+            yield from day.sets()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Account):
+            return NotImplemented
+        return self._known() == other._known()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def _known(self) -> tuple[object, ...]:
+        who = self.stream, self.region, self.service, self.instance, self.certain
+        return *who, self.days, list(self.aged or ()), self._claims, self.lies
+
+    def __repr__(self) -> str:
+        return f"Account({self.stream!r}, {self.totals()!r})"
+
+
+def _lie_of(stream: str, one: Claim, other: Claim, where: str) -> Lie:
+    low, high = sorted((one, other))
+    kind = "other content" if low[:2] == high[:2] else "overlap"
+    words = " and ".join(f"{first}-{first + count - 1} with crc {crc}" for first, count, crc in (low, high))
+    ranges = (_range(one), _range(other))
+    return Lie(stream, kind, words, ranges, where)
+
+
+def _range(claim: Claim) -> Interval:
+    return claim[0], claim[0] + claim[1] - 1

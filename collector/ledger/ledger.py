@@ -1,0 +1,239 @@
+"""The ledger of many streams at one sink: settles what a sink says, answers what is missing, and keeps small.
+
+A stream that has ended, all of it stored, is folded: of it only stays how far it went on each day. Merging ledgers is a
+union, as it is for accounts. It never reads or writes anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from collector.foreign.stream import is_foreign
+from shippers.batch import Header
+
+from .account import Account, Lie, Total
+from .intervals import Interval
+
+TotalKey = tuple[str, str, str, str]
+"""day, region, service, dataset"""
+
+
+class Folded(NamedTuple):
+    """A stream whose numbers from 1 up are all stored: for each day, in order, the last of them. '' stands for days
+    past keeping."""
+
+    region: str
+    service: str
+    lasts: tuple[tuple[str, int], ...]
+
+    @property
+    def last(self) -> int:
+        """Its highest number."""
+        return self.lasts[-1][1]
+
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """day, first, last"""
+        first = 1
+        for day, last in self.lasts:
+            yield day, first, last
+            first = last + 1
+
+
+class Ledger:
+    """Accounts by stream. `accounts` are those of streams that live, or that something is to be said about; `folded`
+    are all others. Not thread-safe."""
+
+    __slots__ = ("accounts", "folded")
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.folded: dict[str, Folded] = {}
+
+    def settle(
+        self,
+        header: Header,
+        dead: Sequence[Interval] = (),
+        void: Sequence[Interval] = (),
+        *,
+        judged: bool = True,
+        where: str = "",
+        now: int = 0,
+    ) -> Lie | None:
+        """Account for a header's numbers as Outcome says it: all are stored but `dead`, of which some are `void`.
+
+        Says what is at odds with what was claimed before, if that wasn't known. Not `judged` is a record that is read
+        again. Replays, foreign records and void batches claim nothing: theirs are not the sender's own numbers, or
+        truthfully cut anew.
+        """
+        stream = header.stream
+        account = self.accounts.get(stream)
+        if account is None:
+            folded = self.folded.get(stream)
+            if folded is not None and header.last <= folded.last:
+                return None
+            account = self._unfold(stream)
+        account.touched = now
+        lie = None
+        if is_foreign(stream):
+            account.include(header.region, header.service, header.instance)
+        elif header.replay or header.void is not None:
+            account.identify(header.region, header.service, header.instance, certain=False)
+        else:
+            lie = account.identify(header.region, header.service, header.instance, certain=True, where=where)
+            lie = account.claim(header, where, judged=judged) or lie
+        account.settle(header, dead, void)
+        return lie
+
+    def account(self, stream: str) -> Account | None:
+        """One stream's account; of a folded one, what is left of it, as a copy."""
+        found = self.accounts.get(stream)
+        if found is None and stream in self.folded:
+            return _unfolded(stream, self.folded[stream])
+        return found
+
+    def missing(self, stream: str, first: int, last: int) -> list[Interval]:
+        """Which of these numbers are not accounted for, in order."""
+        account = self.accounts.get(stream)
+        if account is not None:
+            return account.missing(first, last)
+        folded = self.folded.get(stream)
+        first = max(first, folded.last + 1 if folded is not None else first)
+        return [(first, last)] if first <= last else []
+
+    def streams(self) -> list[str]:
+        """Every stream that it knows."""
+        return [*self.accounts, *self.folded]
+
+    def totals(self) -> dict[TotalKey, Total]:
+        """What was settled, by day, region, service and dataset."""
+        found: dict[TotalKey, Total] = {}
+        for account in self.accounts.values():
+            dataset = account.dataset
+            for day, total in account.totals().items():
+                key = day, account.region, account.service, dataset
+                found[key] = found.get(key, Total()) + total
+        for stream, folded in self.folded.items():
+            dataset = stream.rpartition(".")[2]
+            for day, first, last in folded.spans():
+                if day:
+                    key = day, folded.region, folded.service, dataset
+                    found[key] = found.get(key, Total()) + Total(last - first + 1)
+        return found
+
+    def lies(self) -> list[Lie]:
+        """Of all streams, in order of their names."""
+        return [lie for stream in sorted(self.accounts) for lie in self.accounts[stream].lies]
+
+    def lie(self, lie: Lie) -> Lie | None:
+        """Keep a lie that was found elsewhere; None if it was known."""
+        account = self.accounts.get(lie.stream) or self._unfold(lie.stream)
+        return account.lie(lie)
+
+    def merge(self, other: Ledger) -> None:
+        """Account for everything that `other` accounts for."""
+        for account in other.accounts.values():
+            self.merge_account(account)
+        for stream, folded in other.folded.items():
+            self.merge_folded(stream, folded)
+
+    def merge_account(self, account: Account) -> None:
+        """The same for one account. It may become part of this ledger: give a copy to keep one."""
+        stream = account.stream
+        if stream in self.folded:
+            self._unfold(stream)
+        mine = self.accounts.get(stream)
+        if mine is None:
+            self.accounts[stream] = account
+        else:
+            mine.merge(account)
+
+    def merge_folded(self, stream: str, folded: Folded) -> None:
+        """The same for one folded stream."""
+        mine = self.accounts.get(stream)
+        if mine is not None:
+            if fold(mine) == folded:
+                del self.accounts[stream]
+                self.folded[stream] = folded
+            else:
+                mine.merge(_unfolded(stream, folded))
+            return
+        known = self.folded.get(stream)
+        if known is None:
+            self.folded[stream] = folded
+        elif known != folded:
+            self._unfold(stream).merge(_unfolded(stream, folded))
+
+    def fold(self, quiet_since: int) -> int:
+        """Fold the streams that nothing came of since then, and of which all is stored; says how many."""
+        gone = []
+        for stream, account in self.accounts.items():
+            if account.touched < quiet_since:
+                folded = fold(account)
+                if folded is not None:
+                    self.folded[stream] = folded
+                    gone.append(stream)
+        for stream in gone:
+            del self.accounts[stream]
+        return len(gone)
+
+    def age(self, before: str, quiet_since: int) -> None:
+        """Forget the days before this one, and streams altogether that are quiet and have no other."""
+        for stream, account in list(self.accounts.items()):
+            account.age(before)
+            if not account.days and account.touched < quiet_since:
+                del self.accounts[stream]
+        for stream, folded in list(self.folded.items()):
+            if folded.lasts[-1][0] < before:
+                del self.folded[stream]
+            elif folded.lasts[0][0] < before:
+                old = [last for day, last in folded.lasts if day < before]
+                left = tuple(one for one in folded.lasts if one[0] >= before)
+                self.folded[stream] = folded._replace(lasts=(("", old[-1]), *left))
+
+    def __bool__(self) -> bool:
+        return bool(self.accounts or self.folded)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ledger):
+            return NotImplemented
+        return self.accounts == other.accounts and self.folded == other.folded
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def _unfold(self, stream: str) -> Account:
+        folded = self.folded.pop(stream, None)
+        account = _unfolded(stream, folded) if folded is not None else Account(stream)
+        self.accounts[stream] = account
+        return account
+
+
+def fold(account: Account) -> Folded | None:
+    """What an account is folded to; None if there is more to be said about it than that all is stored from 1 up."""
+    if account.lies or not account.days:
+        return None
+    lasts: list[tuple[str, int]] = []
+    spans = [("", list(account.aged))] if account.aged else []
+    for day in account.days:
+        if day.dead or day.void or not day.day[0].isdigit():
+            return None
+        spans.append((day.day, list(day.stored)))
+    after = 0
+    for name, numbers in spans:
+        if len(numbers) != 1 or numbers[0][0] != after + 1:
+            return None
+        after = numbers[0][1]
+        lasts.append((sys.intern(name), after))
+    return Folded(sys.intern(account.region), sys.intern(account.service), tuple(lasts))
+
+
+def _unfolded(stream: str, folded: Folded) -> Account:
+    account = Account(stream, folded.region, folded.service)
+    for day, first, last in folded.spans():
+        if day:
+            account.day(day).store(first, last)
+        else:
+            account.aged = type(account.stored)([(first, last)])
+    account.last = folded.last
+    return account

@@ -1,0 +1,126 @@
+"""The ledger made anew from what a store itself holds: at the first start over a store that has data, and on demand.
+
+What headers lied about is carried over where it is still known: no rebuilding makes a liar honest.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from collector.dead_letters import is_void
+from collector.ports import State, Table, TopicPartition
+from shippers.clock import Clock
+
+from .account import Account, Total
+from .documents import chunks, merge_doc
+from .inventory import Inventory
+from .ledger import Ledger
+from .shelf import REBUILT, Kept, key_of, next_generation, read
+
+log = logging.getLogger("lastbeat.ledger")
+
+_ENDED, _LIVES = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was found in the store."""
+
+    streams: int
+    total: Total
+
+
+def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt | None:
+    """Rebuild the ledger of a sink that has none; None if it has one. Raises Unavailable."""
+    if any(next(iter(state.scan(Table.LEDGER, f"{kind}/{sink}/")), None) for kind in ("at", "d")):
+        return None
+    return rebuild(state, sink, inventory, clock)
+
+
+def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt:
+    """Replace the ledger of a sink by what its store holds. Positions stay. The sink's indexer may run meanwhile: what
+    it settles from now on is added, and what it knew from before it gives up with its next snapshot.
+
+    Raises Unavailable; then the old ledger may still be there, and doing it again is no harm."""
+    before = read(state, sink)
+    ledger = from_store(inventory, clock)
+    found = Rebuilt(len(ledger.streams()), sum(ledger.totals().values(), Total()))
+    _carry_over(before, ledger)
+    by_topic: dict[str, Ledger] = {}
+    for stream, account in ledger.accounts.items():
+        by_topic.setdefault(_topic(account.region, stream), Ledger()).accounts[stream] = account
+    for stream, folded in ledger.folded.items():
+        by_topic.setdefault(_topic(folded.region, stream), Ledger()).folded[stream] = folded
+    owner = secrets.token_hex(4)
+    for topic, part in by_topic.items():
+        tp = TopicPartition(topic, REBUILT)
+        _replace(state, sink, tp, before.get((sink, tp), Kept()), part, owner)
+    for (_, tp), kept in before.items():
+        if tp.partition != REBUILT or tp.topic not in by_topic:
+            _replace(state, sink, tp, kept, Ledger(), owner)
+    if found.streams:
+        log.warning("the ledger of %s is rebuilt from its store: %d streams, %d events stored, %d dead, %d void",
+                    sink, found.streams, found.total.stored, found.total.dead, found.total.void)  # fmt: skip
+    return found
+
+
+def from_store(inventory: Inventory, clock: Clock) -> Ledger:
+    """What the store itself says, as a ledger; streams that ended are folded."""
+    ledger = Ledger()
+    lives_since = f"{datetime.fromtimestamp(clock.time(), UTC) - timedelta(days=1):%Y-%m-%d}"
+    for day in inventory.days():
+        for held in inventory.inventory(day):
+            account = ledger.accounts.setdefault(held.stream, Account(held.stream))
+            account.identify(held.region, held.service, held.instance, certain=False)
+            account.region = account.region or held.region
+            for span in [(held.first, held.last)] if held.whole else inventory.runs(held):
+                account.day(held.day).store(*span)
+                account.last = max(account.last, span[1])
+            account.touched = max(account.touched, _LIVES if day >= lives_since else _ENDED)
+    for letter in inventory.letters():
+        if not letter.stream or not letter.first:
+            continue
+        account = ledger.accounts.setdefault(letter.stream, Account(letter.stream))
+        account.identify(letter.region, letter.service, letter.instance, certain=False)
+        its_day = account.day(letter.day or f"{datetime.fromtimestamp(letter.at, UTC):%Y-%m-%d}")
+        span = letter.first, letter.first + letter.count - 1
+        (its_day.give_up if is_void(letter) else its_day.bury)(*span)
+        account.last = max(account.last, span[1])
+    ledger.fold(quiet_since=_LIVES)
+    return ledger
+
+
+def _carry_over(before: Mapping[tuple[str, TopicPartition], Kept], ledger: Ledger) -> None:
+    """What headers claimed, who sends, and who lied: no store knows that."""
+    old = Ledger()
+    for kept in before.values():
+        for doc in (*kept.snapshot, *kept.changes.values()):
+            merge_doc(old, doc)
+    for stream, account in old.accounts.items():
+        known = ledger.accounts.get(stream)
+        if known is not None and account.certain:
+            known.identify(account.region, account.service, account.instance, certain=True)
+            known.merge_claims(account.packed_claims)
+        for lie in account.lies:
+            ledger.lie(lie)
+            ledger.accounts[stream].identify(account.region, account.service, account.instance, certain=False)
+
+
+def _replace(state: State, sink: str, tp: TopicPartition, kept: Kept, ledger: Ledger, owner: str) -> None:
+    """A new snapshot, marked as one that what was known before doesn't count beside; then that is deleted."""
+    generation = next_generation(kept.generation, owner, rebuilt=True)
+    for number, doc in enumerate(chunks(ledger)):
+        state.put_many(Table.LEDGER, {key_of("s", sink, tp, generation, f"{number:06d}"): doc})
+    at = {"position": kept.position, "generation": generation, "owner": owner}
+    state.put(Table.LEDGER, key_of("at", sink, tp), at, None if kept.at is None else kept.at.version)
+    state.delete_many(Table.LEDGER, list(kept.changes))
+    old = [row.key for row in state.scan(Table.LEDGER, key_of("s", sink, tp, "")) if f"/{generation}/" not in row.key]
+    state.delete_many(Table.LEDGER, old)
+
+
+def _topic(region: str, stream: str) -> str:
+    return f"lastbeat.{region}.{stream.rpartition('.')[2]}"

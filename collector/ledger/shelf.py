@@ -1,0 +1,101 @@
+"""Where the ledger lies in State, and how it is read from there so that nothing is missed.
+
+    at/<sink>/<topic>/<partition>                          {position, generation}: the snapshot that counts
+    d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the position that it reached
+    s/<sink>/<topic>/<partition>/<generation>/<chunk>      a snapshot's documents
+
+Partition -1 of a topic holds what was rebuilt from a store, which can't tell partitions. Whoever reads looks at `at`
+before and after: if a snapshot was made meanwhile, he reads again, for the changes in it are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from collector.ports import Row, State, Table, TopicPartition
+from shippers.errors import Unavailable
+
+REBUILT = -1
+"""The partition of what was rebuilt."""
+_REBUILT_MARK = "-rebuilt"
+_ATTEMPTS = 10
+
+
+def key_of(kind: str, sink: str, tp: TopicPartition, *rest: str) -> str:
+    """The key of one of the rows above."""
+    return "/".join((kind, sink, tp.topic, str(tp.partition), *rest))
+
+
+def place_of(key: str) -> tuple[str, TopicPartition]:
+    """The sink and partition of a row."""
+    _, sink, topic, partition, *_ = key.split("/")
+    return sink, TopicPartition(topic, int(partition))
+
+
+def next_generation(generation: str, owner: str, *, rebuilt: bool = False) -> str:
+    """A name that no other owner's snapshot bears."""
+    number = int(generation.partition("-")[0] or 0) + 1
+    return f"{number:08d}-{owner}{_REBUILT_MARK if rebuilt else ''}"
+
+
+def was_rebuilt(generation: str) -> bool:
+    """Whether what was known before this generation no longer counts."""
+    return generation.endswith(_REBUILT_MARK)
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept of one partition: its row `at`, if there is one, the documents of its snapshot, and the changes
+    since, by key."""
+
+    at: Row | None = None
+    snapshot: list[Mapping[str, Any]] = field(default_factory=list)
+    changes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def generation(self) -> str:
+        """The snapshot's name; '' before the first."""
+        return "" if self.at is None else str(self.at.doc["generation"])
+
+    @property
+    def position(self) -> int | None:
+        """Everything below is settled."""
+        docs = [*([self.at.doc] if self.at is not None else []), *self.changes.values()]
+        return max((doc["position"] for doc in docs if doc.get("position") is not None), default=None)
+
+
+def read(
+    state: State,
+    sink: str = "",
+    wanted: Collection[TopicPartition] | None = None,
+    known: Mapping[tuple[str, TopicPartition], str] = {},
+) -> dict[tuple[str, TopicPartition], Kept]:
+    """All that is kept of a sink (or of all), or of the `wanted` partitions; without the snapshots of generations that
+    are `known`. Raises Unavailable."""
+    scope = f"{sink}/" if sink else ""
+    for _ in range(_ATTEMPTS):
+        found: dict[tuple[str, TopicPartition], Kept] = {}
+        before = _ats(state, scope)
+        for place, row in before.items():
+            if wanted is None or place[1] in wanted:
+                found[place] = kept = Kept(row)
+                if known.get(place) != kept.generation:
+                    prefix = key_of("s", *place, kept.generation, "")
+                    kept.snapshot = [chunk.doc for chunk in state.scan(Table.LEDGER, prefix)]
+        for row in state.scan(Table.LEDGER, f"d/{scope}"):
+            place = place_of(row.key)
+            if wanted is None or place[1] in wanted:
+                found.setdefault(place, Kept()).changes[row.key] = row.doc
+        if _versions(_ats(state, scope).values()) == _versions(before.values()):
+            return found
+    raise Unavailable("the ledger changes faster than it can be read")
+
+
+def _ats(state: State, scope: str) -> dict[tuple[str, TopicPartition], Row]:
+    return {place_of(row.key): row for row in state.scan(Table.LEDGER, f"at/{scope}")}
+
+
+def _versions(rows: Iterable[Row]) -> list[str]:
+    return [row.version for row in rows]

@@ -1,0 +1,94 @@
+"""The ledger for those who ask: the auditor, the boards' statement, the command line. It only reads.
+
+What owners keep of their partitions is put together by stream, so that one boot id in two partitions is one account.
+"""
+
+from __future__ import annotations
+
+from collector.ports import State, TopicPartition
+
+from .account import Account, Lie, Total
+from .documents import merge_doc
+from .intervals import Interval
+from .ledger import Ledger, TotalKey
+from .shelf import REBUILT, read, was_rebuilt
+
+
+class LedgerView:
+    """All sinks' ledgers as of the last `refresh`. Used by one thread."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._ledgers: dict[str, Ledger] = {}
+        self._positions: dict[tuple[str, TopicPartition], int] = {}
+        self._generations: dict[tuple[str, TopicPartition], str] = {}
+        self._seen: set[str] = set()
+
+    def refresh(self) -> None:
+        """Read what has changed. Raises Unavailable; then all is as it was."""
+        found = read(self._state, known=self._generations)
+        anew = {
+            place[0] for place, kept in found.items()
+            if was_rebuilt(kept.generation) and self._generations.get(place) != kept.generation
+        } & self._ledgers.keys()  # fmt: skip
+        if anew:
+            known = {place: name for place, name in self._generations.items() if place[0] not in anew}
+            found = read(self._state, known=known)
+            self._forget(anew)
+        seen: set[str] = set()
+        for place, kept in found.items():
+            ledger = self._ledgers.setdefault(place[0], Ledger())
+            for doc in kept.snapshot:
+                merge_doc(ledger, doc)
+            for key, doc in kept.changes.items():
+                if key not in self._seen:
+                    merge_doc(ledger, doc)
+                seen.add(key)
+            if kept.at is not None:
+                self._generations[place] = kept.generation
+            if kept.position is not None and place[1].partition != REBUILT:
+                self._positions[place] = max(kept.position, self._positions.get(place, 0))
+        self._seen = seen
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Every sink that has a ledger."""
+        return tuple(sorted(self._ledgers))
+
+    def position(self, sink: str, tp: TopicPartition) -> int | None:
+        """Everything of `tp` below this offset is in the ledger; None if nothing is."""
+        return self._positions.get((sink, tp))
+
+    def positions(self, sink: str) -> dict[TopicPartition, int]:
+        """The same of every partition that it knows."""
+        return {tp: at for (of, tp), at in self._positions.items() if of == sink}
+
+    def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
+        """Which of these numbers the sink has not accounted for, in order."""
+        return self._of(sink).missing(stream, first, last)
+
+    def account(self, sink: str, stream: str) -> Account | None:
+        """One stream's account; not to be changed."""
+        return self._of(sink).account(stream)
+
+    def streams(self, sink: str) -> list[str]:
+        """Every stream that has numbers there."""
+        return self._of(sink).streams()
+
+    def totals(self, sink: str) -> dict[TotalKey, Total]:
+        """What was settled, by (day, region, service, dataset)."""
+        return self._of(sink).totals()
+
+    def lies(self, sink: str) -> list[Lie]:
+        """Headers that can't all be true. A stream that is in here is never balanced."""
+        return self._of(sink).lies()
+
+    def _of(self, sink: str) -> Ledger:
+        return self._ledgers.get(sink) or Ledger()
+
+    def _forget(self, sinks: set[str]) -> None:
+        """What was known of these does not count any more."""
+        for sink in sinks:
+            del self._ledgers[sink]
+        self._generations = {place: name for place, name in self._generations.items() if place[0] not in sinks}
+        self._seen = {key for key in self._seen if key.split("/")[1] not in sinks}

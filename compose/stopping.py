@@ -1,0 +1,43 @@
+"""What Ctrl-C and SIGTERM lead to: an event that is set, by a thread of its own.
+
+A handler runs between any two instructions of the main thread: in a wait for that very event, or in the handler of
+the signal before (Ctrl-C reaches a whole process group, whose parent then sends SIGTERM). Setting the event right there
+waits for a lock that only the interrupted code can give back, for ever. It never takes one in the main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from queue import SimpleQueue
+
+from shippers.clock import SystemClock
+
+log = logging.getLogger("lastbeat.roles")
+
+BOTH = (signal.SIGTERM, signal.SIGINT)
+
+
+def stop_on_signal(signals: Iterable[signal.Signals] = BOTH, *, within_s: float | None = None) -> threading.Event:
+    """An event that these signals set from now on; for the main thread.
+
+    With `within_s`, the process ends so long after the first of them, with exit code 1, whatever hangs in it. Nothing
+    is lost by that: what isn't settled is not committed, and is read again.
+    """
+    stop, came = threading.Event(), SimpleQueue[None]()
+
+    def obey() -> None:
+        came.get()
+        stop.set()
+        if within_s is not None:
+            SystemClock().wait(threading.Event(), within_s)
+            log.warning("not done in %.0f s, a server doesn't answer: what is under way is read again", within_s)
+            os._exit(1)
+
+    threading.Thread(target=obey, name="lastbeat-stop", daemon=True).start()
+    for number in signals:
+        signal.signal(number, lambda *_: came.put(None))  # of all queues only this one may be interrupted by itself
+    return stop

@@ -1,0 +1,378 @@
+"""The auditor's pass on a fake clock: what is lost is named exactly and in time, and nothing else ever is."""
+
+from __future__ import annotations
+
+import pytest
+
+from shippers.errors import Unavailable
+from tests.unit.audit.books import DAY, Sender, World
+
+
+def test_all_that_was_sent_is_stored_and_the_statement_balances() -> None:
+    world = World()
+    pay = Sender(world)
+    for _ in range(3):
+        pay.log(20, drop=1)
+        pay.send()
+        pay.beat()
+        world.run(10)
+    statement = world.statement
+    [line] = statement.lines
+    assert (line.day, line.region, line.service, line.dataset, line.sink) == (DAY, "eu", "pay", "business", "lake")
+    assert (line.emitted, line.stored, line.drops, line.unaccounted, line.flight) == (63, 60, 3, 0, 0)
+    assert line.dropped == {"full": 3}
+    assert statement.is_balanced
+    assert world.lost == {}
+
+
+def test_a_batch_that_the_journal_lost_is_named_exactly_within_two_beats_and_five_seconds() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(100)
+    pay.send()
+    pay.beat()
+    world.run(9)
+    pay.log(50)
+    pay.send(lost=True)
+    pay.log(50)
+    pay.send()
+    lost_at = world.clock.monotonic()
+    while not world.lost:
+        if world.senders[0].beats * 10 <= world.clock.monotonic() - 1_000:
+            pay.beat()
+        world.run(1)
+        assert world.clock.monotonic() - lost_at <= 2 * 10 + 5
+    assert world.lost == {f"lake/{pay.stream}": ((101, 150),)}
+    assert world.statement.of("lake").unaccounted == 50
+    assert not world.statement.is_balanced
+
+
+def test_what_is_filled_again_is_over_with_its_evidence() -> None:
+    world = World()
+    pay = Sender(world)
+    lost = pay.log(50)
+    pay.send(lost=True)
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((1, 50),)}
+    world.journal.append([lost])
+    world.run(3)
+    [finding] = world.findings
+    assert finding.ended_at is not None
+    assert finding.found == ((1, 50),)
+    assert finding.missing == 0
+    assert world.statement.is_balanced
+    assert world.statement.of("lake").stored == 50
+
+
+def test_a_lagging_sink_makes_no_finding_however_long_it_lags() -> None:
+    world = World("lake", "elastic")
+    pay = Sender(world)
+    for _ in range(60):
+        pay.log(5)
+        pay.send()
+        pay.beat()
+        for _ in range(10):
+            world.sinks["lake"].step()
+            world.run(1, reading=False)
+    assert world.lost == {}
+    assert world.statement.of("lake").flight == 0
+    world.run(2)
+    assert world.lost == {}
+    assert world.statement.of("elastic").stored == 300
+
+
+def test_an_outage_of_every_sink_for_ten_minutes_calls_nothing_lost() -> None:
+    world = World("lake", "elastic", partitions=3)
+    senders = [Sender(world, f"pay-{n}") for n in range(6)]
+    for second in range(1_200):
+        for sender in senders:
+            if second % 10 == 0:
+                sender.log(7)
+                sender.send()
+                sender.beat()
+        world.run(1, reading=not 100 <= second < 700)
+        assert world.lost == {}
+    assert world.statement.is_balanced
+    assert world.statement.of("elastic").emitted == 6 * 120 * 7 == world.statement.of("lake").stored
+
+
+def test_a_hole_is_found_behind_a_sink_that_always_lags() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send(lost=True)
+    for _ in range(40):
+        pay.log(1)
+        pay.send()
+        pay.beat()
+        for second in range(10):
+            if len(world.sinks["lake"].held) > 12:
+                held = world.sinks["lake"].held
+                world.sinks["lake"].held = held[:-12]
+                world.sinks["lake"].settle()
+                world.sinks["lake"].held = held[-12:]
+            world.sinks["lake"].read()
+            world.run(1, reading=False)
+            del second
+    assert world.lost == {f"lake/{pay.stream}": ((1, 10),)}
+
+
+def test_what_a_sink_gave_back_and_writes_later_is_not_lost() -> None:
+    world = World()
+    pay = Sender(world)
+    for _ in range(3):
+        pay.log(10)
+        pay.send()
+    pay.beat()
+    world.sinks["lake"].read()
+    world.sinks["lake"].settle(apart=[1])
+    world.run(60, reading=False)
+    assert world.lost == {}
+    assert world.statement.of("lake").flight == 10
+    world.run(3)
+    assert world.statement.of("lake").stored == 30
+
+
+def test_a_restart_of_the_auditor_names_nothing_that_is_there_and_forgets_nothing_that_is_not() -> None:
+    world = World()
+    pay, dead = Sender(world), Sender(world, "dead-1", "dead")
+    for sender in (pay, dead):
+        sender.log(10)
+        sender.send(lost=sender is dead)
+        sender.beat(state="stopping" if sender is dead else "up")
+    world.run(15)
+    named = world.lost
+    assert named == {f"lake/{dead.stream}": ((1, 10),)}
+    world.auditor.close()
+    world.journal.delete_before(world.journal.records()[-1].tp, 10)  # the beats are gone
+    world.restart("b")
+    world.run(40)
+    assert world.lost == named
+    assert world.statement.of("lake").emitted == 20
+
+
+def test_data_older_than_the_account_is_not_called_lost() -> None:
+    """A boot whose first beats the journal has no more: what was durable before is not judged, what comes is."""
+    world = World()
+    pay = Sender(world)
+    pay.last = pay.acked = 5_000
+    pay.beats = 700
+    pay.beat()
+    world.run(30)
+    assert world.lost == {}
+    pay.log(10)
+    pay.send(lost=True)
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((5_001, 5_010),)}
+
+
+def test_a_sink_that_is_added_later_is_not_asked_for_what_it_could_not_have() -> None:
+    world = World("elastic")
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    world.run(5)
+    world.clock.advance(5_000)
+    world.run(5)
+    world.books.positions["lake"] = world.books.positions["elastic"]
+    world.run(30)
+    assert world.lost == {}
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    world.run(20)
+    assert set(world.lost) == {f"lake/{pay.stream}"}, "what came since is asked for"
+    assert world.lost[f"lake/{pay.stream}"] == ((11, 20),)
+
+
+def test_a_killed_process_without_a_spool_has_a_tail_and_no_hole() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.log(5)
+    pay.beat()
+    world.run(20)
+    assert world.statement.of("lake").flight == 5
+    world.run(100)
+    assert world.lost == {}
+    [tail] = world.statement.head.tails
+    assert tail.ranges == ((11, 15),)
+    assert "unknown tail of at most one interval" in tail.words
+    assert world.statement.of("lake").tail == 5
+    assert world.statement.of("lake").unaccounted == 0
+
+
+def test_what_waits_in_a_dead_process_spool_is_on_its_way() -> None:
+    world = World()
+    pay = Sender(world, spool=True)
+    pay.log(10)
+    pay.send()
+    pay.log(5)
+    pay.beat()
+    world.run(300)
+    assert world.lost == {}
+    assert world.statement.of("lake").flight == 5
+    assert world.statement.head.tails == ()
+
+
+def test_what_a_kill_cut_off_is_counted_with_its_exact_range_and_a_loss_below_it_is_found() -> None:
+    world = World()
+    pay, other = Sender(world, spool=True), Sender(world, "other-1", "other", spool=True)
+    for sender in (pay, other):
+        sender.log(10)
+        sender.send()
+        sender.beat()
+        sender.log(20)
+    world.run(100)
+    other.send(lost=True)
+    for sender in (pay, other):
+        sender.killed(7)
+    world.run(25)
+    lines = {line.service: line for line in world.statement.lines}
+    assert (lines["pay"].emitted, lines["pay"].stored, lines["pay"].void) == (37, 30, 7)
+    assert world.books.void["lake"][pay.stream] == world.books.void["lake"][other.stream]
+    assert list(world.books.void["lake"][pay.stream]) == [(31, 37)]
+    assert world.lost == {f"lake/{other.stream}": ((11, 30),)}
+
+
+def test_a_gateway_away_for_an_hour_makes_nobody_silent() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(5)
+    pay.beat()
+    world.run(10)
+    world.clock.advance(3_600)
+    world.run(5)
+    assert world.statement.head.tails == ()
+    assert world.statement.of("lake").flight == 5
+
+
+def test_of_two_auditors_one_works_and_the_other_takes_over() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    world.run(5)
+    first, second = world.auditor, world.another("b")
+    for _ in range(20):
+        second.step()
+        world.run(1)
+    assert first.health()["status"] == "ok"
+    assert second.health()["status"] == "standby"
+    assert second.passes == 0
+    for _ in range(20):
+        world.clock.advance(1)
+        second.step()
+    assert second.health()["status"] == "ok"
+    first.step()
+    assert first.health()["status"] == "standby"
+    assert second.metrics()["processes"] == 1
+
+
+def test_a_closed_auditor_hands_over_at_once() -> None:
+    world = World()
+    world.run(3)
+    world.auditor.close()
+    world.restart("b")
+    world.run(1)
+    assert world.auditor.health()["status"] == "ok"
+
+
+def test_a_state_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send(lost=True)
+    pay.beat()
+    with monkeypatch.context() as patched:
+        for name in ("put", "put_many", "get", "scan"):
+            patched.setattr(world.state, name, _away)
+        world.run(60)
+        assert world.auditor.health()["status"] == "waiting"
+    world.run(15)
+    assert world.auditor.health()["status"] == "ok"
+    assert world.lost == {f"lake/{pay.stream}": ((1, 10),)}
+
+
+def _away(*_: object, **__: object) -> None:
+    raise Unavailable("State is away")
+
+
+def test_a_boot_that_counts_backwards_or_is_two_processes_is_never_balanced() -> None:
+    world = World()
+    pay, twin = Sender(world), Sender(world, "pay-2")
+    twin.boot = pay.boot
+    backwards = Sender(world, "back-1", "back")
+    for sender in (pay, twin, backwards):
+        sender.log(10)
+        sender.send()
+        sender.beat()
+    backwards.last = backwards.acked = 3
+    backwards.beat()
+    world.run(40)
+    liars = {each.stream: each.words for each in world.statement.head.liars}
+    assert "also used by" in liars[pay.stream]
+    assert "backwards" in liars[backwards.stream]
+    assert not world.statement.is_balanced
+    assert world.lost == {}
+
+
+def test_headers_that_lie_are_told_and_no_loss_is_made_of_them() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send(lost=True)
+    pay.beat()
+    world.books.lying[pay.stream] = "overlap: 1-10 with crc 1 and 5-9 with crc 2"
+    world.run(40)
+    assert world.lost == {}
+    assert not world.statement.is_balanced
+    assert world.statement.head.liars[0].words.startswith("overlap")
+
+
+def test_what_is_lost_is_asked_for_again_and_again_with_growing_pauses() -> None:
+    asked = []
+
+    def recover(finding: object) -> tuple[dict[str, int], str]:
+        asked.append(world.clock.monotonic())
+        if len(asked) < 3:
+            return {}, "nobody has it"
+        world.journal.append([lost])
+        return {"archive": 10}, "all of it was found"
+
+    world = World()
+    world.restart(recover=recover)
+    pay = Sender(world)
+    lost = pay.log(10)
+    pay.send(lost=True)
+    pay.beat()
+    for _ in range(60):
+        world.run(1)
+        world.auditor.recover_step()
+    assert len(asked) == 3
+    assert asked[2] - asked[1] > asked[1] - asked[0] >= 5
+    [finding] = world.findings
+    assert finding.sources == {"archive": 10}
+    assert finding.ended_at is not None
+
+
+def test_a_boot_that_ended_is_forgotten_after_a_day_and_its_drops_still_count() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10, drop=4)
+    pay.send()
+    pay.beat(state="stopping")
+    world.run(20)
+    world.clock.advance(90_000)
+    world.run(3)
+    assert world.auditor.roll.boots == {}
+    assert world.statement.of("lake").dropped == {"full": 4}
+    world.auditor.close()
+    world.restart("b")
+    world.run(3)
+    assert world.statement.of("lake").dropped == {"full": 4}
