@@ -241,7 +241,10 @@ class Indexer:
         ledger's position and the sink's (of one commit with its data), or what is committed. Until that can be done
         nothing is read of them."""
         fresh = self._reader.assigned() - self._placed
-        if not fresh or self._clock.monotonic() < self._place_at:
+        if not fresh:
+            self._unplaced.note("")
+            return
+        if self._clock.monotonic() < self._place_at:
             return
         try:
             positions = self._sink.positions()
@@ -366,7 +369,7 @@ class Indexer:
         until then the journal only keeps more than it need. A partition that carries nothing but canaries is committed
         too: it must not hold back the journal's retention."""
         self._committed_at = self._clock.monotonic()
-        if not self._done:
+        if not self._done and not self._keeping.why:
             self._uncommitted = False
             return
         positions = capped(self._done, self._apart.lowest())
