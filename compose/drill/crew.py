@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shippers.clock import Clock
+from shippers.spool import SENT
 
 from .parts import OwnProcess
 from .reckoning import Run, Trouble
@@ -150,8 +151,10 @@ class Sender:
 class Crew:
     """All senders. `rate` is the events a second of all of them together."""
 
-    def __init__(self, site: Site, senders: int, rate: float, is_reachable: Callable[[], bool]) -> None:
-        self._site, self._rate, self._is_reachable = site, rate / senders, is_reachable
+    def __init__(self, site: Site, senders: int, rate: float) -> None:
+        self._site, self._rate = site, rate / senders
+        self.is_reachable: Callable[[], bool] = lambda: True
+        """Whether nothing is known to stand between the senders and the journal: whoever breaks it knows."""
         self._folder = site.data / "senders"
         self._folder.mkdir(exist_ok=True)
         self.senders = [self._sender(index) for index in range(senders)]
@@ -174,7 +177,12 @@ class Crew:
         }
         if spool:
             environment["LASTBEAT_SPOOL"] = str(spool)
-        return Sender(service, zone, spool, self._folder, environment, self._rate, site.clock, self._is_reachable)
+        return Sender(
+            service, zone, spool, self._folder, environment, self._rate, site.clock, lambda: self.is_reachable()
+        )
+
+    def _may_reach(self) -> bool:
+        return self.is_reachable()
 
     @property
     def _spool(self) -> Path:
@@ -202,7 +210,10 @@ class Crew:
     def inherited(self) -> bool:
         """Whether nothing of the dead is left in the spool."""
         living = {sender.lives[-1].side.boot for sender in self.senders if sender.alive}
-        return not self._spool.is_dir() or {path.name for path in self._spool.iterdir()} <= living
+        if not self._spool.is_dir():
+            return True
+        left = [path for path in self._spool.iterdir() if path.name not in living]
+        return all((path / SENT).exists() for path in left)  # what is sent is kept for a while, in case
 
     def end(self) -> None:
         """End all, together."""

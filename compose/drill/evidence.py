@@ -1,6 +1,7 @@
 """What is really there: the stores' raw rows, the dead letters, the journal's beats. Reads; judges nothing.
 
-The lake is read through Delta's own log and DuckDB, Elasticsearch by plain searches: none of the product's reading code.
+The lake is read through Delta's own log and DuckDB, Elasticsearch by plain searches: by none of the product's code
+for reading.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -214,7 +215,7 @@ class Beats:
         self._reader = self._journal.reader(None, ["heartbeat"])
         self.said: dict[str, Said] = {}
 
-    def __enter__(self) -> Beats:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,7 @@
 """`lastbeat drill --observe`: reads and counts on somebody's own platform, and breaks nothing.
 
-What each process's beats said was sent in the time, as the watch keeps it, is held against what the store holds of these
-very numbers. The senders' own logs aren't there to be asked, so it finds what was lost behind the gateway, not before.
+What each process's beats said was sent in the time, as the watch keeps it, is held against what the store holds of
+these very numbers. The senders' own logs aren't there to be asked: what was lost before the gateway, it can't find.
 """
 
 from __future__ import annotations

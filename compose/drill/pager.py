@@ -17,7 +17,7 @@ class Pager:
         notices = self.notices
 
         class Telephone(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  the library's name for it
+            def do_POST(self) -> None:
                 size = int(self.headers.get("content-length", 0))
                 notices[self.headers.get("idempotency-key", "")] = json.loads(self.rfile.read(size) or b"{}")
                 self.send_response(200)

@@ -1,5 +1,7 @@
-"""`lastbeat drill`: starts a platform and its senders, breaks it by a schedule, heals it, and audits. Returns the table's
-figures; nothing that it started runs afterwards."""
+"""`lastbeat drill`: starts a platform's senders, breaks the platform by a schedule, heals it, and audits.
+
+Nothing that was started here runs afterwards.
+"""
 
 from __future__ import annotations
 
@@ -72,17 +74,17 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
     """Run one schedule on a site that serves. `rate` is the events a second of all senders together."""
     clock = site.clock
     began = clock.monotonic()
-    player: list[Player] = []
-    crew = Crew(site, schedule.senders, rate, lambda: player[0].is_reachable())
+    crew = Crew(site, schedule.senders, rate)
     day = datetime.fromtimestamp(clock.time(), UTC).date().isoformat()
     poisoner = Poisoner(site.settings.gateway.port, REGION, clock, day)
-    player.append(Player(Scene(site, crew, poisoner), schedule, clock, stop))
+    player = Player(Scene(site, crew, poisoner), schedule, clock, stop)
+    crew.is_reachable = player.is_reachable
     try:
         crew.start()
         _wait_seen(site, crew, stop)
         say(f"{schedule.senders} senders are up; {len(schedule.faults)} faults in {schedule.span_s:g} s")
         started = clock.monotonic(), crew.emitted
-        player[0].play()
+        player.play()
         spent = clock.monotonic() - started[0]
         achieved = (crew.emitted - started[1]) / spent
         crew.hush()
@@ -90,17 +92,17 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
         site.heal()
         crew.inherit()
         with Beats(site.settings) as beats:
-            auditor = Auditor(site, crew, player[0], poisoner, beats, say)
+            auditor = Auditor(site, crew, player, poisoner, beats, say)
             quiet = auditor.wait_quiet()
             say("auditing …")
             told = auditor.alarms()
             accounts = auditor.accounts()
         wrong = [
             *poisoner.wrong,
-            *_errors(player[0].deeds),
+            *_errors(player.deeds),
             *([f"not quiet: {quiet.trouble}"] if quiet.trouble else []),
         ]
-        return Result(schedule, player[0].deeds, accounts, told, quiet, achieved, clock.monotonic() - began, wrong)
+        return Result(schedule, player.deeds, accounts, told, quiet, achieved, clock.monotonic() - began, wrong)
     finally:
         crew.end()
 

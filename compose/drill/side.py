@@ -1,8 +1,8 @@
 """A sender's own log of what it emitted, kept apart from the product that it checks. The product never sees it.
 
-A sender's events are numbered 1, 2, 3 … and each bears its number in its message, so two numbers name them all: `intent`
-is written before the log call, `returned` after it. They stand in a mapped file, which outlives a SIGKILL at any
-instruction: what lies between the two may or may not have been emitted.
+A sender's events are numbered 1, 2, 3 … and each bears its number in its message, so two numbers name them all:
+`intent` is written before the log call, `returned` after it. They stand in a mapped file, which outlives a SIGKILL at
+any instruction: what lies between the two may or may not have been emitted.
 """
 
 from __future__ import annotations

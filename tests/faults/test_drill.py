@@ -1,4 +1,4 @@
-"""Drills of the embedded form: short ones here, all of them under `make soak`; and one on code that is broken on purpose.
+"""Drills of the embedded form: short ones here, all of them under `make soak`; one on code broken on purpose.
 
 Seen with the indexer's code broken (`mutants.py`), this drill's schedule: NUMBERS
 """

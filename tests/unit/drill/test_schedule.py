@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,13 +34,13 @@ def test_a_schedule_of_long_ago_is_the_same_today():
 @given(seeds, forms, st.floats(6, 120))
 def test_faults_of_one_part_never_overlap_and_the_dead_are_left_in_peace(seed, form, span_s):
     faults = plan(seed, span_s, form, 12).faults
-    for first, second in zip(faults, faults[1:], strict=False):
+    for first, second in pairwise(faults):
         assert first.at_s <= second.at_s
     by_part: dict[str, list] = {}
     for one in faults:
         by_part.setdefault(one.part, []).append(one)
     for ones in by_part.values():
-        for first, second in zip(ones, ones[1:], strict=False):
+        for first, second in pairwise(ones):
             assert first.ends_s < second.at_s
         assert len(ones) == 1 or not any(KINDS[one.kind].for_good for one in ones)
 
