@@ -324,7 +324,7 @@ class Indexer:
             return
         self._backoff_s, self._retry_at = 0.0, 0.0
         self._unwritten.note("")
-        retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
+        retried = {id(record) for record, outcome in zip(written, outcomes, strict=True) if outcome.retry}
         left = [record for record in again if id(record) in retried]
         # What was read behind them meanwhile stays behind them: a sink's position must not pass what it gave back.
         tps = {record.tp for record in left}

@@ -72,11 +72,12 @@ class ElasticSink:
         jobs = [self._job(record) for record in records]
         try:
             error = self._settle(jobs)
+            outcomes = [job.outcome() for job in jobs]  # of the records as they were given, which remembering strips
         finally:
             self._remember(jobs)
         if error is not None and jobs and not any(job.settled for job in jobs):
             raise error
-        return [job.outcome() for job in jobs]
+        return outcomes
 
     def positions(self) -> Mapping[TopicPartition, int] | None:
         """None: identities make a second write harmless, so the reader's committed offsets rule."""

@@ -133,6 +133,24 @@ def test_the_offset_never_passes_the_lowest_record_to_be_tried_again() -> None:
     assert bench.committed()[TP] == 4
 
 
+def test_a_sink_that_gives_back_a_copy_of_a_record_loses_nothing() -> None:
+    """An outcome is known by its place, not by which object it holds."""
+    bench = Bench(Sink())
+    write = bench.sink.write
+    bench.sink.write = lambda records: [  # type: ignore[method-assign]
+        dataclasses.replace(outcome, record=dataclasses.replace(outcome.record, body=b"")) for outcome in write(records)
+    ]
+    bench.sink.script = [{0}]
+    bench.journal.append([batch(1), batch(2)])
+    bench.steps(1)
+    bench.clock.advance(2)
+    bench.steps(2)
+    bench.clock.advance(120)
+    bench.steps(6)
+    assert [[record.offset for record in records] for records in bench.sink.written] == [[0, 1], [0]]
+    assert bench.committed()[TP] == 2
+
+
 def test_a_canary_reaches_no_sink_and_holds_nothing_back() -> None:
     bench = Bench(Sink())
     bench.journal.append([batch(1, "heartbeat", canary=True)])
