@@ -177,9 +177,7 @@ class Crew:
         }
         if spool:
             environment["LASTBEAT_SPOOL"] = str(spool)
-        return Sender(
-            service, zone, spool, self._folder, environment, self._rate, site.clock, lambda: self.is_reachable()
-        )
+        return Sender(service, zone, spool, self._folder, environment, self._rate, site.clock, self._may_reach)
 
     def _may_reach(self) -> bool:
         return self.is_reachable()

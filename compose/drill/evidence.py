@@ -26,6 +26,7 @@ from collector.settings import ElasticSettings
 from compose.settings import Settings
 from compose.wiring import open_dead_letters, open_journal
 from shippers.batch import DATASETS, Header
+from shippers.clock import Clock
 
 _ID = re.compile(r"drill (\S+) (\d+)")
 _PAGE = 10_000
@@ -210,8 +211,8 @@ class Said:
 class Beats:
     """The last beat of every boot, from the journal, read on from where the last call ended."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._journal = open_journal(settings)
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._journal, self._clock = open_journal(settings), clock
         self._reader = self._journal.reader(None, ["heartbeat"])
         self.said: dict[str, Said] = {}
 
@@ -223,7 +224,8 @@ class Beats:
         self._journal.close()
 
     def read(self) -> None:
-        """Take in all that is there by now. Raises Unavailable."""
+        """Take in all that is there by now; who beats on meanwhile is for the next call. Raises Unavailable."""
+        now = self._clock.time()
         while True:
             try:
                 records = self._reader.poll(_POLL_BYTES, 0.5)
@@ -232,7 +234,7 @@ class Beats:
             for record in records:
                 if b'"canary":true' not in record.header and record.body:
                     self._take(Header.decode(record.header), record.body)
-            if not any(self._reader.lag().values()):
+            if not records or records[-1].appended_at >= now:
                 return
 
     def _take(self, header: Header, body: bytes) -> None:

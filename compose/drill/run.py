@@ -91,7 +91,7 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
         say("healing, and waiting until all is quiet …")
         site.heal()
         crew.inherit()
-        with Beats(site.settings) as beats:
+        with Beats(site.settings, clock) as beats:
             auditor = Auditor(site, crew, player, poisoner, beats, say)
             quiet = auditor.wait_quiet()
             say("auditing …")
