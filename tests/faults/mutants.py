@@ -29,20 +29,16 @@ def commit_first() -> None:
 
 
 def drop_one_retry() -> None:
-    """What the store turned away, or what failed a second time, is not tried again, once. (Of a first failure the store
-    may have taken all, and only its answer was lost.)"""
+    """What the store turned away is not tried again, once; nor a whole write of which it took nothing."""
     settle = Indexer._settle
-    failed: list[object] = []
     dropped: list[object] = []
 
     def mutant(self: Any, **how: Any) -> None:
         write = self._write
         if write is not None and write.done() and not dropped:
             if isinstance(write.exception(), LastbeatError):
-                failed.append(write)
-                if len(failed) == 2:
-                    dropped.append(self._under_way)
-                    self._under_way = Hold()
+                dropped.append(self._under_way)
+                self._under_way = Hold()
             elif any(outcome.retry for outcome in write.result()):
                 dropped.append(self._under_way)
                 self._write = Future()
