@@ -103,6 +103,10 @@ class Write:
     apart: bool
     gone: set[TopicPartition] = field(default_factory=set)
 
+    def kept(self) -> list[Record]:
+        """Its records, without those of partitions in `gone`."""
+        return [record for record in self.hold.records if record.tp not in self.gone]
+
 
 def lowest(records: Iterable[Record]) -> dict[TopicPartition, int]:
     """The lowest offset of each partition: no commit may pass it."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from shippers.clock import Clock
@@ -237,8 +238,10 @@ class Indexer:
 
     def _pause_or_resume(self) -> None:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
-        Else it brings nothing of partitions that are held apart."""
-        if (self._backoff_s and self._waiting.records) or self._keeping.why or self._is_full():
+        Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
+        reader) it reads on: else nobody would ever find out that the sink is back."""
+        holds_on = (self._backoff_s and self._waiting.records) or self._keeping.why
+        if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
             wanted = self._apart.paused(self._clock.monotonic()) | (self._reader.assigned() - self._placed)
@@ -256,7 +259,10 @@ class Indexer:
         ledger's position and the sink's (of one commit with its data), or what is committed. Until that can be done
         nothing is read of them."""
         fresh = self._reader.assigned() - self._placed
-        if not fresh or self._clock.monotonic() < self._place_at:
+        if not fresh:
+            self._unplaced.note("")
+            return
+        if self._clock.monotonic() < self._place_at:
             return
         try:
             positions = self._sink.positions()
@@ -325,7 +331,7 @@ class Indexer:
 
     def _settle_one(self, write: Write) -> None:
         """If all of it failed, it goes before all that waits; what was given back alone is held apart."""
-        again = [record for record in write.hold.records if record.tp not in write.gone]
+        again = write.kept()
         try:
             outcomes = write.future.result()
         except LastbeatError as error:
@@ -338,8 +344,8 @@ class Indexer:
             return
         self._backoff_s, self._retry_at = 0.0, 0.0
         self._unwritten.note("")
-        retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
-        left = [record for record in again if id(record) in retried]
+        settled = zip(write.hold.records, outcomes, strict=True)
+        left = [record for record, outcome in settled if outcome.retry and record.tp not in write.gone]
         # What was read behind them meanwhile stays behind them: a sink's position must not pass what it gave back.
         tps = {record.tp for record in left}
         left += [record for record in self._waiting.records if record.tp in tps]
@@ -349,8 +355,11 @@ class Indexer:
         self._give_back()
 
     def _give_back(self) -> None:
-        """What is too much to be held apart leaves the memory, a whole partition at once, and is read again."""
-        for tp, offset in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+        """What is too much to be held apart leaves the memory, a whole partition at once, and is read again: from the
+        lowest that isn't settled, writes under way included."""
+        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+            under_way = [record.offset for write in self._writes for record in write.kept() if record.tp == tp]
+            offset = min((held_at, *under_way))
             log.warning("%s/%d: too much of it can't be stored now; it is read again later from %d", *tp, offset)
             self._waiting = self._waiting.without({tp})
             self._done.pop(tp, None)
@@ -385,10 +394,11 @@ class Indexer:
         until then the journal only keeps more than it need. A partition that carries nothing but canaries is committed
         too: it must not hold back the journal's retention."""
         self._committed_at = self._clock.monotonic()
-        if not self._done:
+        if not self._done and not self._keeping.why:
             self._uncommitted = False
             return
-        positions = capped(self._done, lowest(record for hold in self._holds() for record in hold.records))
+        held = chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
+        positions = capped(self._done, lowest(held))
         if not self._keeping.keep(positions):
             return
         self._uncommitted = False

@@ -78,12 +78,13 @@ class ElasticSink:
             jobs = [self._job(record) for record in records]
         try:
             error = self._settle(jobs)
+            outcomes = [job.outcome() for job in jobs]  # of the records as they were given, which remembering strips
         finally:
             with self._lock:
                 self._remember(jobs)
         if error is not None and jobs and not any(job.settled for job in jobs):
             raise error
-        return [job.outcome() for job in jobs]
+        return outcomes
 
     def positions(self) -> Mapping[TopicPartition, int] | None:
         """None: identities make a second write harmless, so the reader's committed offsets rule."""
@@ -109,7 +110,7 @@ class ElasticSink:
             self._guarded = True
 
     def _job(self, record: Record) -> Job:
-        known = self._unsettled.get((record.tp, record.offset)) if self._unsettled else None
+        known = self._unsettled.pop((record.tp, record.offset), None) if self._unsettled else None
         if known is not None and known.record.header == record.header:
             known.resume(record)
             return known

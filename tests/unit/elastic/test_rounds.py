@@ -85,6 +85,7 @@ def test_what_patience_does_not_settle_is_given_back_and_counted_once_when_it_co
     first, second = record(0, batch(1, 3)), record(1, batch(4, 1))
     held = sink.write([first])
     assert held[0].retry
+    assert held[0].record is first, "the caller must know its own record again, or it would lose it"
     client.script.clear()
     outcomes = sink.write([first, second])
     assert [(o.stored, o.duplicate, o.dead) for o in outcomes] == [(2, 0, 1), (1, 0, 0)]
