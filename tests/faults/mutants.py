@@ -10,8 +10,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from collector.holding import Hold
+from collector import indexer
+from collector.holding import Hold, Write
 from collector.indexer import Indexer
+from collector.ports import Outcome
 from shippers.errors import LastbeatError
 
 
@@ -21,31 +23,32 @@ def commit_first() -> None:
 
     def mutant(self: Any, **how: Any) -> None:
         begin(self, **how)
-        for record in self._under_way.records:
+        for record in self._writes[-1].hold.records:
             self._done[record.tp] = max(record.next_offset, self._done.get(record.tp, 0))
         self._commit()
 
+    indexer.lowest = lambda _records: {}  # type: ignore[attr-defined]
     Indexer._begin = mutant  # type: ignore[method-assign]
 
 
 def drop_one_retry() -> None:
     """What the store turned away is not tried again, once; nor a whole write of which it took nothing."""
-    settle = Indexer._settle
+    settle = Indexer._settle_one
     dropped: list[object] = []
 
-    def mutant(self: Any, **how: Any) -> None:
-        write = self._write
-        if write is not None and write.done() and not dropped:
-            if isinstance(write.exception(), LastbeatError):
-                dropped.append(self._under_way)
-                self._under_way = Hold()
-            elif any(outcome.retry for outcome in write.result()):
-                dropped.append(self._under_way)
-                self._write = Future()
-                self._write.set_result([replace(outcome, retry=False) for outcome in write.result()])
-        settle(self, **how)
+    def mutant(self: Any, write: Write) -> None:
+        if not dropped:
+            if isinstance(write.future.exception(), LastbeatError):
+                dropped.append(write)
+                write = replace(write, hold=Hold())
+            elif any(outcome.retry for outcome in write.future.result()):
+                dropped.append(write)
+                future: Future[list[Outcome]] = Future()
+                future.set_result([replace(outcome, retry=False) for outcome in write.future.result()])
+                write = replace(write, future=future)
+        settle(self, write)
 
-    Indexer._settle = mutant  # type: ignore[method-assign]
+    Indexer._settle_one = mutant  # type: ignore[method-assign]
 
 
 def ignore_item_errors() -> None:
