@@ -42,9 +42,9 @@ def next_generation(generation: str, owner: str, *, rebuilt: bool = False) -> st
 
 
 def outdated(state: State, sink: str, tp: TopicPartition, generation: str) -> list[str]:
-    """The snapshots' rows that `generation`, once it counts, has taken the place of: those of a lower number, and others
-    of its own, as these can't count any more. A higher one may be that of an owner who went on while this one was
-    stopped."""
+    """The snapshots' rows that `generation`, once it counts, has taken the place of: those of a lower number, and
+    others of its own, as these can't count any more. A higher one may be that of an owner who went on while this one
+    was stopped."""
     rows = [(row.key, row.key.split("/")[4]) for row in state.scan(Table.LEDGER, key_of("s", sink, tp, ""))]
     return [key for key, other in rows if other != generation and _number(other) <= _number(generation)]
 
