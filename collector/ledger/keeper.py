@@ -20,9 +20,10 @@ from collector.ports import Conflict, Outcome, State, Table, TopicPartition
 from shippers.clock import Clock
 
 from .account import Account, Lie
+from .beginning import Beginning
 from .documents import chunks, merge_doc, to_doc
 from .ledger import Ledger
-from .shelf import Kept, key_of, next_generation, read, was_rebuilt
+from .shelf import Kept, key_of, next_generation, outdated, read, was_rebuilt, written
 
 log = logging.getLogger("lastbeat.ledger")
 
@@ -36,12 +37,14 @@ _DAY_S = 86_400
 @dataclass(slots=True)
 class _Book:
     """One partition. `fresh` is what isn't kept yet; `position` is how far the ledger goes, as it is kept; `generation`
-    is the last snapshot that is in here; `changes` and `entries` count what was written since."""
+    is the last snapshot that is in here, `known` are the changes in State that are; `changes` and `entries` count what
+    was written since."""
 
     ledger: Ledger = field(default_factory=Ledger)
     fresh: Ledger = field(default_factory=Ledger)
     position: int | None = None
     generation: str = ""
+    known: set[str] = field(default_factory=set)
     changes: int = 0
     entries: int = 0
 
@@ -49,7 +52,8 @@ class _Book:
 class LedgerKeeper:
     """One sink's ledger for one indexer. `settle`, `flush`, `load` and `forget` are called by the indexer's thread,
     `upkeep` by any other one, `metrics` by any. Days older than `keep_days` are forgotten. `begin` is called once,
-    before the first partition is loaded: it rebuilds a ledger that is lost, or wasn't there yet."""
+    before the first partition is loaded, on a thread of its own: it rebuilds a ledger that is lost, or wasn't there
+    yet."""
 
     def __init__(
         self,
@@ -59,11 +63,11 @@ class LedgerKeeper:
         *,
         keep_days: int = 400,
         owner: str = "",
-        begin: Callable[[], object] = lambda: None,
+        begin: Callable[[], object] | None = None,
     ) -> None:
         self._state, self._sink, self._clock, self._keep_days = state, sink, clock, keep_days
         self._owner = owner or secrets.token_hex(4)
-        self._begin, self._begun = begin, False
+        self._beginning = Beginning(begin) if begin is not None else None
         self._books: dict[TopicPartition, _Book] = {}
         self._lock = threading.Lock()
         self._flushes = 0
@@ -75,17 +79,19 @@ class LedgerKeeper:
     ) -> dict[TopicPartition, int | None]:
         """Take over partitions: what is kept of them, and how far that goes. One that the ledger has never seen begins
         where its reading does, at `starts` or the very beginning, which is kept before anything of it is written: else
-        a crash could leave its first events out. Raises Unavailable; then none is taken over."""
-        if not self._begun:
-            self._begin()
-            self._begun = True
+        a crash could leave its first events out. Raises Unavailable, also while the ledger is being begun; then none is
+        taken over."""
+        if self._beginning is not None:
+            self._beginning.check()
         found = read(self._state, self._sink, tps)
         books = {tp: self._opened(found.get((self._sink, tp), Kept())) for tp in tps}
         begun: dict[str, dict[str, object]] = {}
         for tp, book in books.items():
             if book.position is None:
                 book.position = starts.get(tp, 0)
-                begun[self._change_key(tp)] = {"position": book.position}
+                key = self._change_key(tp)
+                begun[key] = {"position": book.position}
+                book.known.add(key)
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
@@ -108,7 +114,10 @@ class LedgerKeeper:
                     continue
                 new_stream = header.stream not in book.ledger.accounts
                 if new_stream and not book.ledger.missing(header.stream, header.first, header.last):
-                    continue  # of a stream that was folded: never counted twice
+                    # Of a stream that was folded. What is kept may have been rebuilt without it meanwhile.
+                    if header.day >= self._oldest_day():
+                        book.fresh.settle(header, outcome.dead_numbers, outcome.void_numbers, judged=False)
+                    continue
                 seen_before = book.position is not None and record.next_offset <= book.position
                 dead, void = outcome.dead_numbers, outcome.void_numbers
                 lie = book.ledger.settle(header, dead, void, judged=not seen_before, now=now)
@@ -122,18 +131,20 @@ class LedgerKeeper:
         """Keep everything that is settled, and that all below `positions` is; durable on return. Raises Unavailable:
         then nothing may be committed, and the next flush makes up for it."""
         documents: dict[str, dict[str, object]] = {}
-        books: list[tuple[_Book, int | None]] = []
+        books: list[tuple[_Book, str, int | None]] = []
         with self._lock:
             for tp, book in self._books.items():
                 reached = max((at for at in (book.position, positions.get(tp)) if at is not None), default=None)
                 if book.fresh or reached != book.position:
-                    documents[self._change_key(tp)] = {"position": reached, **to_doc(book.fresh)}
-                    books.append((book, reached))
+                    key = self._change_key(tp)
+                    documents[key] = {"position": reached, **to_doc(book.fresh)}
+                    books.append((book, key, reached))
         if not documents:
             return
         self._state.put_many(Table.LEDGER, documents)
         with self._lock:
-            for book, reached in books:
+            for book, key, reached in books:
+                book.known.add(key)
                 book.changes += 1
                 book.entries += len(book.fresh.accounts)
                 book.fresh, book.position = Ledger(), reached
@@ -146,8 +157,8 @@ class LedgerKeeper:
         return sum(self.compact(tp) for _, tp in sorted(due, reverse=True)[:_AT_ONCE])
 
     def compact(self, tp: TopicPartition) -> bool:
-        """Make a snapshot of one partition. False if it isn't ours any more, or another owner made one first: then it
-        is read anew, and nothing is lost but work. Raises Unavailable."""
+        """Make a snapshot of one partition. False if it isn't ours any more, or came to us anew meanwhile, or another
+        owner made one first: then it is read anew, and nothing is lost but work. Raises Unavailable."""
         with self._lock:
             book = self._books.get(tp)
         if book is None:
@@ -157,10 +168,13 @@ class LedgerKeeper:
         if kept.generation != book.generation and was_rebuilt(kept.generation):
             return self._reload(tp)  # what is known here does not count any more
         with self._lock:
-            for doc in (*kept.snapshot, *(doc for key, doc in kept.changes.items() if f"-{self._owner}-" not in key)):
-                merge_doc(book.ledger, doc)  # what this owner changed it knows
+            if self._books.get(tp) is not book:
+                return False
+            for doc in (*kept.snapshot, *(doc for key, doc in kept.changes.items() if key not in book.known)):
+                merge_doc(book.ledger, doc)
+            book.known |= kept.changes.keys()
             now = int(self._clock.monotonic())
-            book.ledger.age(_day(self._clock.time() - self._keep_days * _DAY_S), now - QUIET_S)
+            book.ledger.age(self._oldest_day(), now - QUIET_S)
             book.ledger.fold(now - QUIET_S)
             positions = [at for at in (book.position, kept.position) if at is not None]
         generation = next_generation(kept.generation, self._owner)
@@ -170,12 +184,12 @@ class LedgerKeeper:
         try:
             self._state.put(Table.LEDGER, key_of("at", self._sink, tp), at, version)
         except Conflict:
-            self._remove_snapshots(tp, lambda key: f"/{generation}/" in key)
+            self._state.delete_many(Table.LEDGER, written(self._state, self._sink, tp, generation))
             return self._reload(tp)
-        self._state.delete_many(Table.LEDGER, list(kept.changes))
-        self._remove_snapshots(tp, lambda key: f"/{generation}/" not in key)
+        self._clear_up(tp, generation, kept)
         with self._lock:
             book.generation, book.changes, book.entries = generation, 0, 0
+            book.known -= kept.changes.keys()
         return True
 
     def account(self, tp: TopicPartition, stream: str) -> Account | None:
@@ -197,7 +211,8 @@ class LedgerKeeper:
             }
 
     def _opened(self, kept: Kept) -> _Book:
-        book = _Book(position=kept.position, generation=kept.generation, changes=len(kept.changes))
+        book = _Book(position=kept.position, generation=kept.generation, known=set(kept.changes))
+        book.changes = len(kept.changes)
         for doc in (*kept.snapshot, *kept.changes.values()):
             merge_doc(book.ledger, doc)
         book.entries = sum(len(doc.get("accounts", ())) for doc in kept.changes.values())
@@ -256,9 +271,13 @@ class LedgerKeeper:
             )  # fmt: skip
             number += 1
 
-    def _remove_snapshots(self, tp: TopicPartition, gone: Callable[[str], bool]) -> None:
-        keys = [row.key for row in self._state.scan(Table.LEDGER, key_of("s", self._sink, tp, ""))]
-        self._state.delete_many(Table.LEDGER, [key for key in keys if gone(key)])
+    def _clear_up(self, tp: TopicPartition, generation: str, before: Kept) -> None:
+        """Remove what a snapshot that counts has taken the place of."""
+        self._state.delete_many(Table.LEDGER, list(before.changes))
+        self._state.delete_many(Table.LEDGER, outdated(self._state, self._sink, tp, generation))
+
+    def _oldest_day(self) -> str:
+        return _day(self._clock.time() - self._keep_days * _DAY_S)
 
     def _reload(self, tp: TopicPartition) -> bool:
         book = self._opened(read(self._state, self._sink, [tp]).get((self._sink, tp), Kept()))

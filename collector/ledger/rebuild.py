@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from collector.dead_letters import is_void
-from collector.ports import State, Table, TopicPartition
+from collector.ports import Conflict, State, Table, TopicPartition
 from shippers.clock import Clock
+from shippers.errors import Unavailable
 
 from .account import Account, Total
 from .documents import chunks, merge_doc
 from .inventory import Inventory
 from .ledger import Ledger
-from .shelf import REBUILT, Kept, key_of, next_generation, read
+from .shelf import REBUILT, Kept, key_of, next_generation, outdated, read, written
 
 log = logging.getLogger("lastbeat.ledger")
 
@@ -35,8 +36,9 @@ class Rebuilt:
 
 
 def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt | None:
-    """Rebuild the ledger of a sink that has none; None if it has one. Raises Unavailable."""
-    if any(next(iter(state.scan(Table.LEDGER, f"{kind}/{sink}/")), None) for kind in ("at", "d")):
+    """Rebuild the ledger of a sink that has none, or whose rebuilding was broken off; None if it has one. Raises
+    Unavailable."""
+    if state.get(Table.LEDGER, _done(sink)) is not None:
         return None
     return rebuild(state, sink, inventory, clock)
 
@@ -45,7 +47,9 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     """Replace the ledger of a sink by what its store holds. Positions stay. The sink's indexer may run meanwhile: what
     it settles from now on is added, and what it knew from before it gives up with its next snapshot.
 
-    Raises Unavailable; then the old ledger may still be there, and doing it again is no harm."""
+    Raises Unavailable; then the old ledger may still be there, and doing it again is no harm: the next indexer that
+    starts does it by itself."""
+    state.delete(Table.LEDGER, _done(sink))
     before = read(state, sink)
     ledger = from_store(inventory, clock)
     found = Rebuilt(len(ledger.streams()), sum(ledger.totals().values(), Total()))
@@ -62,6 +66,7 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     for (_, tp), kept in before.items():
         if tp.partition != REBUILT or tp.topic not in by_topic:
             _replace(state, sink, tp, kept, Ledger(), owner)
+    state.put_many(Table.LEDGER, {_done(sink): {"at": clock.time()}})
     if found.streams:
         log.warning("the ledger of %s is rebuilt from its store: %d streams, %d events stored, %d dead, %d void",
                     sink, found.streams, found.total.stored, found.total.dead, found.total.void)  # fmt: skip
@@ -116,10 +121,19 @@ def _replace(state: State, sink: str, tp: TopicPartition, kept: Kept, ledger: Le
     for number, doc in enumerate(chunks(ledger)):
         state.put_many(Table.LEDGER, {key_of("s", sink, tp, generation, f"{number:06d}"): doc})
     at = {"position": kept.position, "generation": generation, "owner": owner}
-    state.put(Table.LEDGER, key_of("at", sink, tp), at, None if kept.at is None else kept.at.version)
+    try:
+        state.put(Table.LEDGER, key_of("at", sink, tp), at, None if kept.at is None else kept.at.version)
+    except Conflict:
+        state.delete_many(Table.LEDGER, written(state, sink, tp, generation))
+        raise Unavailable(
+            f"the ledger of {sink} got a new snapshot of {tp.topic}/{tp.partition} meanwhile: rebuild it again"
+        ) from None
     state.delete_many(Table.LEDGER, list(kept.changes))
-    old = [row.key for row in state.scan(Table.LEDGER, key_of("s", sink, tp, "")) if f"/{generation}/" not in row.key]
-    state.delete_many(Table.LEDGER, old)
+    state.delete_many(Table.LEDGER, outdated(state, sink, tp, generation))
+
+
+def _done(sink: str) -> str:
+    return f"done/{sink}"
 
 
 def _topic(region: str, stream: str) -> str:

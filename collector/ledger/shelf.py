@@ -4,6 +4,8 @@
     d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the position that it reached
     s/<sink>/<topic>/<partition>/<generation>/<chunk>      a snapshot's documents
 
+    done/<sink>                                            the ledger was begun: rebuilt to the end, if there was need
+
 Partition -1 of a topic holds what was rebuilt from a store, which can't tell partitions. Whoever reads looks at `at`
 before and after: if a snapshot was made meanwhile, he reads again, for the changes in it are gone.
 """
@@ -36,8 +38,20 @@ def place_of(key: str) -> tuple[str, TopicPartition]:
 
 def next_generation(generation: str, owner: str, *, rebuilt: bool = False) -> str:
     """A name that no other owner's snapshot bears."""
-    number = int(generation.partition("-")[0] or 0) + 1
-    return f"{number:08d}-{owner}{_REBUILT_MARK if rebuilt else ''}"
+    return f"{_number(generation) + 1:08d}-{owner}{_REBUILT_MARK if rebuilt else ''}"
+
+
+def outdated(state: State, sink: str, tp: TopicPartition, generation: str) -> list[str]:
+    """The snapshots' rows that `generation`, once it counts, has taken the place of: those of a lower number, and
+    others of its own, as these can't count any more. A higher one may be that of an owner who went on while this one
+    was stopped."""
+    rows = [(row.key, row.key.split("/")[4]) for row in state.scan(Table.LEDGER, key_of("s", sink, tp, ""))]
+    return [key for key, other in rows if other != generation and _number(other) <= _number(generation)]
+
+
+def written(state: State, sink: str, tp: TopicPartition, generation: str) -> list[str]:
+    """The rows of one snapshot: what its owner takes away if another's counts."""
+    return [row.key for row in state.scan(Table.LEDGER, key_of("s", sink, tp, generation, ""))]
 
 
 def was_rebuilt(generation: str) -> bool:
@@ -91,6 +105,10 @@ def read(
         if _versions(_ats(state, scope).values()) == _versions(before.values()):
             return found
     raise Unavailable("the ledger changes faster than it can be read")
+
+
+def _number(generation: str) -> int:
+    return int(generation.partition("-")[0] or 0)
 
 
 def _ats(state: State, scope: str) -> dict[tuple[str, TopicPartition], Row]:

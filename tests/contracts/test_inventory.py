@@ -125,8 +125,8 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_store_alone(both: tuple[Kep
     keeper.load({one.tp for one in records}, {})
     keeper.settle(kept.sink.write(records))
     keeper.flush({one.tp: one.next_offset for one in records})
-    assert rebuild_if_empty(state, "sink", inventory, clock) is None
     rebuilt = rebuild_if_empty(anew, "sink", inventory, clock)
+    assert rebuild_if_empty(anew, "sink", inventory, clock) is None
     assert rebuilt is not None
     assert (rebuilt.streams, rebuilt.total.stored, rebuilt.total.dead, rebuilt.total.void) == (2, 15, 1, 3)
     first, second = LedgerView(state), LedgerView(anew)

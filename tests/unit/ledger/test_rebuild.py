@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -86,12 +88,50 @@ def test_one_that_breaks_off_is_done_again(writes: int) -> None:
 
 def test_only_a_ledger_that_is_not_there_is_rebuilt_by_itself() -> None:
     world = World()
-    assert rebuild_if_empty(world.state, "lake", Store(), world.clock) is not None
-    assert world.rows("") == 0
     rebuilt = rebuild_if_empty(world.state, "lake", Store(held(1, 10)), world.clock)
     assert rebuilt is not None
     assert (rebuilt.streams, rebuilt.total) == (1, Total(10))
     assert rebuild_if_empty(world.state, "lake", Store(held(1, 20)), world.clock) is None
+    empty = World()
+    assert rebuild_if_empty(empty.state, "lake", Store(), empty.clock) is not None
+    assert rebuild_if_empty(empty.state, "lake", Store(held(1, 20)), empty.clock) is None
+
+
+@pytest.mark.parametrize("writes", range(12))
+def test_one_that_broke_off_is_done_again_by_itself(writes: int) -> None:
+    world = World()
+    store = Store(held(1, 10), replace(held(1, 1_000, "shopbootid01.business"), region="cn-north"))
+    world.state.writes_left = writes
+    try:
+        rebuild_if_empty(world.state, "lake", store, world.clock)
+    except Unavailable:
+        world.state.writes_left = None
+        assert rebuild_if_empty(world.state, "lake", store, world.clock) is not None
+    else:
+        assert writes >= 5
+    assert (world.stored(), world.stored("shopbootid01.business")) == ([(1, 10)], [(1, 1_000)])
+
+
+def test_while_a_ledger_is_rebuilt_its_owner_is_told_so_and_not_held_up() -> None:
+    world, store, gate = World(), Store(held(1, 10)), threading.Event()
+
+    def begin() -> None:
+        assert gate.wait(30)
+        rebuild_if_empty(world.state, "lake", store, world.clock)
+
+    keeper = LedgerKeeper(world.state, "lake", world.clock, begin=begin)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="rebuilt from its store"):
+            keeper.load([TP], {TP: 9})
+    gate.set()
+    for _ in range(30):
+        try:
+            keeper.load([TP], {TP: 9})
+        except Unavailable:
+            continue
+        break
+    keep(keeper, [outcome(9, header(11, 10))])
+    assert world.stored() == [(1, 20)]
 
 
 def test_an_owner_waits_for_the_rebuilding_before_its_first_partition() -> None:
