@@ -35,6 +35,8 @@ Step = LastbeatError | Retry | None
 class ScriptedSink:
     """See the port Sink. `events` are the lines stored, by `<stream>:<number>`; `dead` are the dead letters."""
 
+    lanes = 1
+
     def __init__(self, *steps: Step, keeps_positions: bool = True) -> None:
         self.events: dict[str, bytes] = {}
         self.dead: list[DeadLetter] = []

@@ -47,6 +47,8 @@ class LakeSink:
     """The lake's one writer, a folder of tables under `path`. See the port Sink; `lake.upkeep` does what is not
     writing. Thread-safe: writing and upkeep may run at once."""
 
+    lanes = 1
+
     def __init__(self, path: Path, settings: LakeSettings, clock: Clock) -> None:
         self.path = path
         self.settings = settings
