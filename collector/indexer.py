@@ -232,7 +232,8 @@ class Indexer:
     def _was_settled(self, gap: Gap) -> bool:
         """Whether all that is gone had been committed before: then only the sink's own position was behind."""
         try:
-            return gap.wanted <= gap.found <= self._reader.committed().get(gap.tp, 0)
+            settled = self._reader.committed().get(gap.tp, 0), (self._sink.positions() or {}).get(gap.tp, 0)
+            return gap.wanted <= gap.found <= max(settled)
         except LastbeatError:
             return False  # who can't be asked has confirmed nothing
 
@@ -256,8 +257,9 @@ class Indexer:
 
     def _place_new_partitions(self) -> None:
         """Begin partitions that came: what the ledger has of them is loaded, and reading goes on from the lower of the
-        ledger's position and the sink's (of one commit with its data), or what is committed. Until that can be done
-        nothing is read of them."""
+        ledger's position, the sink's (of one commit with its data) and what is committed: that lies in the journal
+        itself, and is its beginning where the journal was lost and made anew. Until that can be done nothing is read
+        of them."""
         fresh = self._reader.assigned() - self._placed
         if not fresh:
             self._unplaced.note("")
@@ -266,7 +268,9 @@ class Indexer:
             return
         try:
             positions = self._sink.positions()
-            starts = self._reader.committed() if positions is None and self._keeping.kept else positions or {}
+            starts = self._reader.committed() if positions is not None or self._keeping.kept else {}
+            if positions is not None:
+                starts = {tp: min(at, starts.get(tp, at)) for tp, at in positions.items()}
             kept = self._keeping.load(fresh, starts)
             for tp in fresh & starts.keys():
                 start, settled = starts[tp], kept.get(tp)

@@ -348,11 +348,23 @@ def _fail(positions: Mapping[TopicPartition, int]) -> None:
 
 def test_a_gap_is_reported_even_when_it_cannot_be_asked_what_was_settled() -> None:
     bench = Bench(Sink(positions={TP: 0}))
-    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    bench.journal.append([batch(n) for n in range(2, 6)])
     bench.journal.delete_before(TP, 3)
     bench.reader.committed = _unknown
     bench.steps(2)
     assert len(bench.indexer.counters.gaps) == 1
+
+
+def test_a_journal_that_was_made_anew_and_outgrew_the_sinks_position_is_read_from_its_beginning() -> None:
+    bench = Bench(Sink(positions={TP: 2}))
+    bench.reader.commit({TP: 0})  # as a group does when it joins
+    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.steps(2)
+    bench.clock.advance(60)
+    bench.steps(2)
+    assert [record.offset for records in bench.sink.written for record in records] == [0, 1, 2, 3, 4]
 
 
 def _unknown() -> Mapping[TopicPartition, int]:
