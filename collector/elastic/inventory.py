@@ -6,7 +6,6 @@ It goes by `event.stream` and `event.sequence` of each line, which say what its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from collector.dead_letters import WHOLE_BATCH, DeadLetter
@@ -20,13 +19,18 @@ from . import names
 from .client import ElasticClient, quoted
 from .dead import ElasticDeadLetters
 
-_PAGE = 20_000
+_STREAMS, _SENT = 50_000, 12_000
+"""How many streams are asked for at once, without and with who sends them: an answer has at most 65,535 buckets."""
 _PARTS = 64
 _IDS = 5_000
 _NUMBERS = {
     "first": {"min": {"field": "event.sequence"}},
     "last": {"max": {"field": "event.sequence"}},
     "count": {"value_count": {"field": "event.sequence"}},
+}
+_WITH_SENDERS = _NUMBERS | {
+    "service": {"terms": {"field": "service.name", "size": 2}},
+    "instance": {"terms": {"field": "service.node.name", "size": 2}},
 }
 
 
@@ -41,12 +45,12 @@ class ElasticInventory:
         """See Inventory.days."""
         return sorted({day for _, (_, _, day) in self._indices()})
 
-    def inventory(self, day: str, region: str = "") -> Iterator[Held]:
+    def inventory(self, day: str, region: str = "", *, senders: bool = False) -> Iterator[Held]:
         """See Inventory.inventory. Refreshes, so that what was stored before it was asked is counted."""
         for index, (dataset, where, its_day) in self._indices():
             if its_day == day and region in ("", where):
                 self._ask(f"/{quoted(index)}/_refresh")
-                yield from self._held(index, dataset, where, day)
+                yield from self._held(index, dataset, where, day, senders=senders)
 
     def runs(self, held: Held) -> list[Interval]:
         """See Inventory.runs. Asks for ever smaller parts of what is not without a hole."""
@@ -85,31 +89,34 @@ class ElasticInventory:
         placed = ((index, names.split(self._prefix, index)) for index in sorted(found))
         return [(index, place) for index, place in placed if place is not None]
 
-    def _held(self, index: str, dataset: str, region: str, day: str) -> Iterator[Held]:
-        """One page after the other, in order of stream; the few whose lines name several services come as one."""
-        sources = [
-            {"stream": {"terms": {"field": "event.stream"}}},
-            {"service": {"terms": {"field": "service.name", "missing_bucket": True}}},
-            {"instance": {"terms": {"field": "service.node.name", "missing_bucket": True}}},
-        ]
-        composite: dict[str, Any] = {"size": _PAGE, "sources": sources}
-        parts: list[Held] = []
-        while True:
-            aggs = {"held": {"composite": composite, "aggs": _NUMBERS}}
-            held = self._search(index, {"exists": {"field": "event.sequence"}}, aggs)["held"]
-            for bucket in held["buckets"]:
-                key = bucket["key"]
-                span = round(bucket["first"]["value"]), round(bucket["last"]["value"]), bucket["count"]["value"]
-                one = Held(dataset, region, day, key["stream"], *span, key["service"] or "", key["instance"] or "")
-                if parts and parts[0].stream != one.stream:
-                    yield _as_one(parts)
-                    parts = []
-                parts.append(one)
-            if "after_key" not in held or len(held["buckets"]) < _PAGE:
-                break
-            composite["after"] = held["after_key"]
-        if parts:
-            yield _as_one(parts)
+    def _held(self, index: str, dataset: str, region: str, day: str, *, senders: bool) -> Iterator[Held]:
+        for bucket in self._streams(index, _WITH_SENDERS if senders else _NUMBERS, _SENT if senders else _STREAMS):
+            count = bucket["count"]["value"]
+            if count:  # else lines without numbers
+                span = round(bucket["first"]["value"]), round(bucket["last"]["value"]), count
+                who = [_the_one(bucket[name]["buckets"]) for name in ("service", "instance") if name in bucket]
+                yield Held(dataset, region, day, bucket["key"], *span, *who)
+
+    def _streams(self, index: str, aggs: dict[str, Any], most: int) -> list[dict[str, Any]]:
+        """One bucket a stream. By terms, whose global ordinals take a fraction of a composite's time; streams that are
+        more than `most` are asked for in parts."""
+        parts, part, found = 1, 0, list[dict[str, Any]]()
+        while part < parts:
+            terms: dict[str, Any] = {"field": "event.stream", "size": most}
+            if parts > 1:
+                terms["include"] = {"partition": part, "num_partitions": parts}
+            held = self._search(index, {"match_all": {}}, {"held": {"terms": terms, "aggs": aggs}})["held"]
+            part += 1
+            found += held["buckets"]
+            if held["sum_other_doc_count"]:
+                parts, part, found = max(2 * parts, self._parts(index, most)), 0, []
+        return found
+
+    def _parts(self, index: str, most: int) -> int:
+        """Into how many parts its streams are split so that each of them fits, by an estimate."""
+        about = {"about": {"cardinality": {"field": "event.stream", "precision_threshold": 40_000}}}
+        number: int = self._search(index, {"match_all": {}}, about)["about"]["value"]
+        return -(-number * 5 // (most * 4))
 
     def _look(self, index: str, stream: str, span: Interval, found: IntervalSet) -> list[Interval]:
         """Add the parts of `span` that are without a hole to `found`; those that are not come back."""
@@ -145,15 +152,6 @@ class ElasticInventory:
             raise Unavailable(f"what Elasticsearch holds can't be counted: {error}") from None
 
 
-def _as_one(parts: list[Held]) -> Held:
-    if len(parts) == 1:
-        return parts[0]
-    one = parts[0]
-    return replace(
-        one,
-        first=min(part.first for part in parts),
-        last=max(part.last for part in parts),
-        count=sum(part.count for part in parts),
-        service=one.service if len({part.service for part in parts}) == 1 else SEVERAL,
-        instance=one.instance if len({part.instance for part in parts}) == 1 else SEVERAL,
-    )
+def _the_one(names: list[dict[str, Any]]) -> str:
+    """What all lines of a stream say, as far as they say anything."""
+    return SEVERAL if len(names) > 1 else names[0]["key"] if names else ""

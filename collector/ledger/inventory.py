@@ -47,8 +47,9 @@ class Inventory(Protocol):
         """The days that the store holds events of, in order."""
         ...
 
-    def inventory(self, day: str, region: str = "") -> Iterator[Held]:
-        """Every stream of one day (of all datasets; of one region, if it is named), in no order that matters."""
+    def inventory(self, day: str, region: str = "", *, senders: bool = False) -> Iterator[Held]:
+        """Every stream of one day (of all datasets; of one region, if it is named), in no order that matters. `service`
+        and `instance` may be '' without `senders`: to know them may cost more than all the counting."""
         ...
 
     def runs(self, held: Held) -> list[Interval]:

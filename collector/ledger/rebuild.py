@@ -78,7 +78,7 @@ def from_store(inventory: Inventory, clock: Clock) -> Ledger:
     ledger = Ledger()
     lives_since = f"{datetime.fromtimestamp(clock.time(), UTC) - timedelta(days=1):%Y-%m-%d}"
     for day in inventory.days():
-        for held in inventory.inventory(day):
+        for held in inventory.inventory(day, senders=True):
             account = ledger.accounts.setdefault(held.stream, Account(held.stream))
             account.identify(held.region, held.service, held.instance, certain=False)
             account.region = account.region or held.region

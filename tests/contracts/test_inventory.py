@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from alerts.state.memory import MemoryState
+from collector.elastic import inventory as counted
 from collector.elastic.client import ElasticClient
 from collector.elastic.inventory import ElasticInventory
 from collector.lake.inventory import LakeInventory
@@ -18,6 +20,7 @@ from collector.ledger.inventory import Held, Inventory
 from collector.ledger.keeper import LedgerKeeper
 from collector.ledger.rebuild import rebuild, rebuild_if_empty
 from collector.ledger.view import LedgerView
+from shippers.batch import Batch, seal
 from shippers.clock import FakeClock
 from tests.contracts.sinks import START, Kept, elastic, lake
 from tests.contracts.test_sink import DAY, PAY, batch, line, record
@@ -83,6 +86,38 @@ def test_it_counts_by_day_region_dataset_and_stream(both: tuple[Kept, Inventory]
     assert inventory.runs(held[0]) == [(1, 5), (9, 9)]
     assert list(map(spoken, inventory.inventory("2025-11-20"))) == [
         Held("business", "cn-east", "2025-11-20", PAY, 10, 11, 2)
+    ]
+
+
+def test_who_sends_a_stream_is_told_where_it_is_asked_for(both: tuple[Kept, Inventory]) -> None:
+    kept, inventory = both
+    kept.sink.write([record(0, sent(PAY, ("payment", "pay-01"), ("payment", "pay-01")))])
+    kept.sink.write([record(1, sent("manyfaces001.business", ("payment", "pay-01"), ("order", "pay-01")))])
+    found = {held.stream: (held.service, held.instance) for held in inventory.inventory(DAY, senders=True)}
+    is_header = isinstance(inventory, LakeInventory)
+    assert found[PAY] == ("payment", "pay-01")
+    assert found["manyfaces001.business"] == ("payment" if is_header else "several", "pay-01")
+
+
+def sent(stream: str, *who: tuple[str, str]) -> Batch:
+    """A batch whose lines say who sent them, each its own."""
+    lines = [json.loads(line(number, stream)) for number in range(1, len(who) + 1)]
+    said = [{"service": {"name": service, "node": {"name": node}}} for service, node in who]
+    bodies = [json.dumps(one | each).encode() for one, each in zip(said, lines, strict=True)]
+    return seal(batch(1, len(who), stream).header, bodies)
+
+
+@pytest.mark.parametrize("senders", [False, True])
+def test_more_streams_than_one_answer_holds_are_all_counted_once(
+    both: tuple[Kept, Inventory], monkeypatch: pytest.MonkeyPatch, *, senders: bool
+) -> None:
+    kept, inventory = both
+    monkeypatch.setattr(counted, "_STREAMS", 8)
+    monkeypatch.setattr(counted, "_SENT", 8)
+    streams = [f"boot{number:08}.business" for number in range(60)]
+    kept.sink.write([record(offset, batch(1, 2, stream)) for offset, stream in enumerate(streams)])
+    assert sorted((held.stream, held.count) for held in inventory.inventory(DAY, senders=senders)) == [
+        (stream, 2) for stream in streams
     ]
 
 

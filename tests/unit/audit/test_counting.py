@@ -24,7 +24,7 @@ class Shelf:
     def days(self) -> list[str]:
         return sorted({day for day, _ in self.held})
 
-    def inventory(self, day: str, region: str = "") -> Iterator[Held]:
+    def inventory(self, day: str, region: str = "", *, senders: bool = False) -> Iterator[Held]:
         for (its, (dataset, where, stream)), runs in self.held.items():
             if its == day and region in ("", where):
                 number = sum(last - first + 1 for first, last in runs)

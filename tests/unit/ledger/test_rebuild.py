@@ -30,7 +30,7 @@ class Store:
             raise Unavailable("the store is away")
         return sorted({held.day for held in self.held})
 
-    def inventory(self, day: str, region: str = "") -> Iterator[Held]:
+    def inventory(self, day: str, region: str = "", *, senders: bool = False) -> Iterator[Held]:
         return (held for held in self.held if held.day == day and region in ("", held.region))
 
     def runs(self, held: Held) -> list[Interval]:
