@@ -161,8 +161,9 @@ class Auditor:
                     continue
                 if isinstance(beat, Beat):
                     seen = self._clock.monotonic()
-                    if self.roll.apply(beat, record.tp, record.offset, self._round, seen) is not None:
-                        self.assessor.take((beat.boot,))
+                    boot = self.roll.apply(beat, record.tp, record.offset, self._round, seen)
+                    if boot is not None:
+                        self.assessor.hear(boot)
 
     def _tell(self, gap: Gap) -> None:
         self.gaps += 1
@@ -200,7 +201,9 @@ class Auditor:
             finding = self.assessor.findings.get(key)
             if finding is None:
                 continue
-            if finding.ended_at is not None:
+            if finding.given_up:
+                log.error("%s: given up, %d events are lost: %s", finding.sink, finding.missing, finding.words)
+            elif finding.ended_at is not None:
                 log.warning("%s: nothing is missing any more of %s", finding.sink, finding.words)
             elif not finding.tries:
                 log.error("%s lacks %d events: %s", finding.sink, finding.missing, finding.words)
