@@ -223,7 +223,7 @@ def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None
 def _token_for_everything(settings: Settings) -> str:
     """One of the gateway's own tokens, if these settings hold one in the clear that may send anything."""
     for token in settings.gateway.tokens:
-        if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
+        if token.token and token.covers_everything and token.may_replay:
             return token.token
     return ""
 
