@@ -23,11 +23,8 @@ _STREAMS, _SENT = 50_000, 12_000
 """How many streams are asked for at once, without and with who sends them: an answer has at most 65,535 buckets."""
 _PARTS = 64
 _IDS = 5_000
-_NUMBERS = {
-    "first": {"min": {"field": "event.sequence"}},
-    "last": {"max": {"field": "event.sequence"}},
-    "count": {"value_count": {"field": "event.sequence"}},
-}
+_NUMBERS = {"numbers": {"stats": {"field": "event.sequence"}}}
+"""Least, greatest, how many and their sum. As one aggregation: four of their own take twice the time."""
 _WITH_SENDERS = _NUMBERS | {
     "service": {"terms": {"field": "service.name", "size": 2}},
     "instance": {"terms": {"field": "service.node.name", "size": 2}},
@@ -91,9 +88,8 @@ class ElasticInventory:
 
     def _held(self, index: str, dataset: str, region: str, day: str, *, senders: bool) -> Iterator[Held]:
         for bucket in self._streams(index, _WITH_SENDERS if senders else _NUMBERS, _SENT if senders else _STREAMS):
-            count = bucket["count"]["value"]
-            if count:  # else lines without numbers
-                span = round(bucket["first"]["value"]), round(bucket["last"]["value"]), count
+            if bucket["numbers"]["count"]:  # else lines without numbers
+                span = _span(bucket)
                 who = [_the_one(bucket[name]["buckets"]) for name in ("service", "instance") if name in bucket]
                 yield Held(dataset, region, day, bucket["key"], *span, *who)
 
@@ -128,9 +124,8 @@ class ElasticInventory:
         query = {"bool": {"filter": [{"term": {"event.stream": stream}}, inside]}}
         left: list[Interval] = []
         for bucket in self._search(index, query, aggs)["parts"]["buckets"]:
-            count = bucket["count"]["value"]
-            if count:
-                low, high = round(bucket["first"]["value"]), round(bucket["last"]["value"])
+            if bucket["numbers"]["count"]:
+                low, high, count = _span(bucket)
                 if count >= high - low + 1:
                     found.add(low, high)
                 else:
@@ -150,6 +145,12 @@ class ElasticInventory:
             raise
         except LastbeatError as error:
             raise Unavailable(f"what Elasticsearch holds can't be counted: {error}") from None
+
+
+def _span(bucket: dict[str, Any]) -> tuple[int, int, int]:
+    """First, last, and how many."""
+    numbers = bucket["numbers"]
+    return round(numbers["min"]), round(numbers["max"]), numbers["count"]
 
 
 def _the_one(names: list[dict[str, Any]]) -> str:
