@@ -22,6 +22,7 @@ from shippers.errors import LastbeatError
 from .audit.findings import PREFIX, Finding, finding_from
 from .audit.statement import HEAD, Head, read_head
 from .book import Book
+from .incidents import Status
 from .lossy import differences, lies, loss, over, scopes
 from .transitions import Draft
 
@@ -104,9 +105,11 @@ class Losses:
             self._trouble.note(str(error))
             return False
         self._trouble.note(f"{len(bad)} rows make no sense: {'; '.join(bad[:3])}" if bad else "")
-        already = {each.dedup_key for each in self._book.opens() if each.kind in KINDS}
+        opens = [each for each in self._book.opens() if each.kind in KINDS]
+        already = {each.dedup_key for each in opens}
+        told = {each.dedup_key for each in opens if each.status is not Status.PENDING}
         lost = [each for each in findings if each.ended_at is None]
-        drafts = {key: loss(key, group) for key, group in scopes(lost, already).items()}
+        drafts = {key: loss(key, group, told) for key, group in scopes(lost, already).items()}
         if head is not None:
             drafts |= {draft.dedup_key: draft for draft in (*lies(head), *differences(head))}
         ended = already - drafts.keys() if not bad else ()

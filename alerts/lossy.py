@@ -18,6 +18,8 @@ from .transitions import Draft
 from .words import clock_time, count
 
 SEVERAL = 3
+PENDING_S = 15.0
+"""Nobody is told of a loss before there was the time to get it back. The statement names it at once."""
 MAX_NAMED = 20
 
 
@@ -37,8 +39,9 @@ def scopes(lost: Sequence[Finding], already: Collection[str] = ()) -> dict[str, 
     return groups
 
 
-def loss(key: str, findings: Sequence[Finding]) -> Draft:
-    """The incident of one scope. The sinks that lack the same are named together."""
+def loss(key: str, findings: Sequence[Finding], told: Collection[str] = ()) -> Draft:
+    """The incident of one scope. The sinks that lack the same are named together. `told`: keys of what was told
+    already; of that nobody is kept waiting again because it became wider."""
     regions, services = {each.region for each in findings}, {each.service for each in findings}
     region = next(iter(regions)) if len(regions) == 1 else ""
     service = next(iter(services)) if key.count("/") == 2 else ""
@@ -62,6 +65,7 @@ def loss(key: str, findings: Sequence[Finding]) -> Draft:
         service=service,
         instance=findings[0].instance if len({each.instance for each in findings}) == 1 else "",
         evidence={"missing": dict(per_sink), "findings": [_doc(each) for each in findings[:MAX_NAMED]]},
+        pending_s=0.0 if any(f"{each}/".startswith(f"{key}/") for each in told) else PENDING_S,
     )
 
 
@@ -115,17 +119,18 @@ def lies(head: Head) -> list[Draft]:
 
 
 def differences(head: Head) -> list[Draft]:
-    """One incident for each region in which stores that should have the same were counted and differ."""
+    """One incident for each region in which stores that should have the same were counted and differ: a page where
+    something is lacking, a warning where there is only more than there should be."""
     groups: dict[str, list[Difference]] = defaultdict(list)
-    for each in head.differences:
-        if each.lacking:
-            groups[each.region].append(each)
+    for each in sorted(head.differences, key=lambda each: not each.lacking):
+        groups[each.region].append(each)
     return [
         Draft(
             kind="lossy",
             dedup_key=f"lossy/store/{region}",
-            severity=Severity.PAGE,
-            summary=f"the stores of {region} differ in {count(len(found), 'stream')}",
+            severity=Severity.PAGE if found[0].lacking else Severity.WARNING,
+            summary=f"the stores of {region} {'differ' if found[0].lacking else 'have too much'} in "
+            f"{count(len({each.stream for each in found}), 'stream')}",
             why=_listed(dict.fromkeys(f"{each.day} {each.words}" for each in found), 5),
             began_at=head.counted_at or head.at,
             region=region,

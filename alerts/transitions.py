@@ -69,7 +69,10 @@ def opened(draft: Draft, now: float) -> Incident:
 
 
 def reopened(incident: Incident, draft: Draft, now: float) -> Incident:
-    """It came back soon after it was over."""
+    """It came back soon after it was over. Where it was over before anybody was told, it pends again."""
+    if draft.pending_s and incident.acknowledged_at is None and not incident.notices:
+        anew = replace(opened(draft, now), id=incident.id, amendments=incident.amendments)
+        return amended(anew, f"again at {clock_time(now)}")
     again = replace(
         incident,
         status=Status.FIRING,

@@ -13,8 +13,9 @@ import pytest
 from alerts.audit.findings import Finding, finding_doc
 from alerts.audit.statement import Difference, Head, Liar, Statement, Writer
 from alerts.book import Book
-from alerts.incidents import Incident, Severity
+from alerts.incidents import Incident, Severity, Status
 from alerts.losses import SHARE, Losses
+from alerts.lossy import PENDING_S
 from alerts.settings import AlertSettings
 from alerts.state.memory import MemoryState
 from collector.ports import Row, Table
@@ -209,6 +210,55 @@ def test_reading_takes_at_most_a_tenth_of_the_time(desk: Desk, monkeypatch: pyte
     monkeypatch.setattr(desk.losses, "read", slow)
     desk.losses.run(stop)
     assert {later - before for before, later in pairwise(read_at)} == {3.0 * SHARE}
+
+
+def test_nobody_is_told_of_what_is_got_back_at_once_though_it_is_named_at_once(desk: Desk) -> None:
+    for _ in range(2):  # what comes back has its chance again
+        desk.put(finding())
+        [pending] = desk.open.values()
+        assert (pending.status, "101–150" in pending.why) == (Status.PENDING, True)
+        desk.clock.advance(PENDING_S - 4)
+        desk.put(filled(finding()))
+        row = desk.state.get(Table.INCIDENTS, pending.id)
+        assert row is not None
+        assert (desk.open, row.doc["status"], row.doc["notices"]) == ({}, "resolved", [])
+
+
+def test_what_is_not_got_back_is_told_and_its_end_too(desk: Desk) -> None:
+    desk.put(finding())
+    desk.clock.advance(PENDING_S)
+    desk.step()
+    [firing] = desk.open.values()
+    assert (firing.status, [each.turn for each in firing.notices]) == (Status.FIRING, ["firing"])
+    desk.put(filled(finding()))
+    desk.put(finding())
+    [again] = desk.open.values()
+    assert again.status is Status.FIRING, "who was told that it is over need not wait to hear that it is not"
+
+
+def test_what_becomes_wider_after_it_was_told_is_told_without_waiting_again(desk: Desk) -> None:
+    desk.put(finding("pay"))
+    desk.clock.advance(PENDING_S)
+    desk.step()
+    desk.put(finding("shop"), finding("mail"))
+    assert [(key, each.status) for key, each in desk.open.items()] == [("lossy/eu", Status.FIRING)]
+
+
+def test_a_store_that_has_more_than_its_ledger_knows_is_a_warning_and_a_page_once_one_lacks(desk: Desk) -> None:
+    extra = Difference("2026-11-20", "eu", "business", "stranger0001.business",
+                       "elastic has 1–5 (5 events), of which its ledger knows nothing", lacking=False)  # fmt: skip
+    lacks = Difference("2026-11-20", "eu", "business", "pay1000000.business", "elastic lacks 7–9, which the lake has")
+    writer = Writer(desk.state)
+    writer.write(Statement(Head(1.0, 1.0, differences=(extra,), counted_at=5.0), ()))
+    desk.step()
+    told = desk.open["lossy/store/eu"]
+    assert (told.severity, told.summary) == (Severity.WARNING, "the stores of eu have too much in 1 stream")
+    assert "stranger0001" in told.evidence["streams"][0]
+    assert "elastic has 1–5" in told.why
+    writer.write(Statement(Head(2.0, 1.0, differences=(extra, lacks), counted_at=6.0), ()))
+    desk.step()
+    assert desk.open["lossy/store/eu"].severity is Severity.PAGE
+    assert "elastic lacks 7–9" in desk.open["lossy/store/eu"].why.partition(";")[0]
 
 
 def test_liars_and_stores_that_differ_are_told_and_end(desk: Desk) -> None:
