@@ -118,13 +118,13 @@ def _decide(found: Counted, region: str, odd: Sequence[_Odd], short: Sequence[_S
         parts += [f"has {one.twice:,} events twice"] if one.twice else []
         if parts:
             words = f"{one.sink} {' and '.join(parts)}"
-            found.differences.append(_difference(one.day, one.place, words, lacking=bool(one.lacks)))
+            found.differences.append(_difference(one.day, one.place, words, one.sink, one.lacks))
     for each in short:
         if now.behind.get(each.other, True) or now.gone(each.other, each.place[0], each.place[1], each.day):
             continue
         if left := _unsettled(each.left, booked(each.other, each.day, each.place)):
             words = f"{each.other} lacks {_ranges(left)}, which {each.sink} has"
-            found.differences.append(_difference(each.day, each.place, words))
+            found.differences.append(_difference(each.day, each.place, words, each.other, left))
 
 
 def _held(store: Inventory, day: str, region: str) -> dict[Place, Held]:
@@ -198,12 +198,12 @@ def unproven(
         if left and (known := theirs.get(place)) is not None:
             left = left.without(known.other)
         if left := elsewhere(archive, place, left):
-            found.append(_difference(day, place, f"{names[1]} lacks {_ranges(left)}"))
+            found.append(_difference(day, place, f"{names[1]} lacks {_ranges(left)}", names[1], left))
     return found
 
 
-def _difference(day: str, place: Place, words: str, *, lacking: bool = True) -> Difference:
-    return Difference(day, place[1], place[0], place[2], words, lacking)
+def _difference(day: str, place: Place, words: str, sink: str, lacks: IntervalSet) -> Difference:
+    return Difference(day, place[1], place[0], place[2], words, bool(lacks), sink, tuple(lacks))
 
 
 def _ranges(numbers: Iterable[tuple[int, int]]) -> str:
