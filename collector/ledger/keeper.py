@@ -18,6 +18,7 @@ from collector.dead_letters import source_of
 from collector.figures import labelled
 from collector.ports import Conflict, Outcome, State, Table, TopicPartition
 from shippers.clock import Clock
+from shippers.errors import LastbeatError, Unavailable
 
 from .account import Account, Lie
 from .beginning import Beginning
@@ -70,6 +71,7 @@ class LedgerKeeper:
         self._beginning = Beginning(begin) if begin is not None else None
         self._books: dict[TopicPartition, _Book] = {}
         self._lock = threading.Lock()
+        self._failed: set[TopicPartition] = set()
         self._flushes = 0
         self._lying: set[str] = set()
         self._lies = {"overlap": 0, "other content": 0, "two processes": 0}
@@ -151,10 +153,25 @@ class LedgerKeeper:
 
     def upkeep(self) -> int:
         """Make snapshots where many changes have come together, folding what has ended and forgetting what is old: of a
-        few partitions, so that no stop waits for long; says of how many. Raises Unavailable."""
+        few partitions, so that no stop waits for long; says of how many. Where that fails the others go on, and it is
+        tried last the next time. Raises Unavailable once all were tried."""
         with self._lock:
-            due = [(book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
-        return sum(self.compact(tp) for _, tp in sorted(due, reverse=True)[:_AT_ONCE])
+            due = [(tp in self._failed, -book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
+        made, troubles = 0, []
+        for _, _, tp in sorted(due)[:_AT_ONCE]:
+            try:
+                made += self.compact(tp)
+                self._failed.discard(tp)
+            except LastbeatError as error:
+                troubles.append(f"{tp.topic}/{tp.partition}: {error}")
+                self._failed.add(tp)
+            except Exception as error:
+                log.exception("%s/%d: no snapshot of its ledger could be made", *tp)
+                troubles.append(f"{tp.topic}/{tp.partition}: {error!r}")
+                self._failed.add(tp)
+        if troubles:
+            raise Unavailable(f"no snapshot of the ledger: {'; '.join(troubles)}")
+        return made
 
     def compact(self, tp: TopicPartition) -> bool:
         """Make a snapshot of one partition. False if it isn't ours any more, or came to us anew meanwhile, or another
