@@ -20,6 +20,9 @@ REMEMBERED = 64
 """So many of a stream's highest batches are known by first number, count and crc."""
 SEVERAL = "several"
 """The service or instance of a stream that truthfully has more than one: a run of foreign records."""
+PIECES = "too many pieces"
+"""The lie of a stream whose numbers are scattered over more days or intervals than any honest one's."""
+MOST_DAYS, MOST_PIECES = 1_000, 50_000
 _MOST_LIES = 8
 _CLAIM = struct.Struct("<QHI")
 _SIZE = _CLAIM.size
@@ -31,7 +34,8 @@ Claim = tuple[int, int, int]
 @dataclass(frozen=True, slots=True)
 class Lie:
     """Two headers of one stream that can't both be true. `kind`: "overlap" (numbers in two different batches), "other
-    content" (the same numbers again with another body) or "two processes" (one boot id, two senders).
+    content" (the same numbers again with another body), "two processes" (one boot id, two senders) or "too many
+    pieces" (of such a stream only the span is kept).
 
     `ranges` are the numbers of both, `where` is the later one's place in the journal, as topic/partition/offset; both
     are (0, 0) and '' where that isn't known any more. A stream that lies is never balanced.
@@ -196,9 +200,9 @@ class Account:
                 found[day.day] = Total(*(len(numbers.without(certain)) for numbers in sets))
         return found
 
-    def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> None:
+    def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> Lie | None:
         """All of a header's numbers are settled: `dead` are in the dead letters, the `void` ones among them as such,
-        all others are in the store."""
+        all others are in the store. See `bound` for what this returns."""
         day = self.day(header.day)
         if not dead:
             day.store(header.first, header.last)
@@ -210,14 +214,38 @@ class Account:
             for span in void:
                 day.give_up(*span)
         self.last = max(self.last, header.last)
+        return self.bound() if self.lies or len(self.days) > MOST_DAYS else None
+
+    @property
+    def scattered(self) -> bool:
+        """Whether of its numbers only the span is kept: as settled, and unproven."""
+        return any(lie.kind == PIECES for lie in self.lies)
+
+    @property
+    def pieces(self) -> int:
+        """How many intervals it takes to say all that is known of it."""
+        return sum(numbers.pieces for numbers in self._sets())
+
+    def bound(self) -> Lie | None:
+        """Keep no more than the span of one that has too many pieces; the lie that this is, if it wasn't known."""
+        known = self.scattered
+        if not known and len(self.days) <= MOST_DAYS and self.pieces <= MOST_PIECES:
+            return None
+        spans = [span for numbers in self._sets() for span in numbers]
+        if spans:
+            self.aged = IntervalSet([(min(spans)[0], max(last for _, last in spans))])
+        self.days = []
+        if known:
+            return None
+        words = f"its numbers are scattered over more than {MOST_DAYS:,} days or {MOST_PIECES:,} intervals"
+        return self.lie(Lie(self.stream, PIECES, words))
 
     def day(self, name: str) -> Day:
         """One day's numbers, to be changed."""
         for day in reversed(self.days):
             if day.day == name:
                 return day
-        day = Day(sys.intern(name))
-        self.days = sorted((*self.days, day), key=lambda one: one.day) if self.days else [day]
+        self.days = sorted((*self.days, day := Day(sys.intern(name))), key=lambda one: one.day)
         return day
 
     def identify(self, region: str, service: str, instance: str, *, certain: bool, where: str = "") -> Lie | None:
@@ -276,7 +304,8 @@ class Account:
         if known and (known[0].where or not lie.where):
             return None
         others = [one for one in self.lies if one != lie]
-        self.lies = tuple(sorted((*others, lie), key=lambda one: (one.kind, one.words))[:_MOST_LIES])
+        by_weight = sorted((*others, lie), key=lambda one: (one.kind != PIECES, one.kind, one.words))
+        self.lies = tuple(by_weight[:_MOST_LIES])
         return None if known else lie
 
     def merge(self, other: Account) -> None:
@@ -294,6 +323,8 @@ class Account:
         self.touched = max(self.touched, other.touched)
         for lie in other.lies:
             self.lie(lie)
+        if self.lies or len(self.days) > MOST_DAYS:
+            self.bound()
         self.merge_claims(other.packed_claims)
 
     def merge_claims(self, packed: bytes) -> None:

@@ -20,7 +20,7 @@ from collector.ports import Conflict, Outcome, State, Table, TopicPartition
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Unavailable
 
-from .account import Account, Lie
+from .account import PIECES, Account, Lie
 from .beginning import Beginning
 from .documents import chunks, merge_doc, to_doc
 from .ledger import Ledger
@@ -74,7 +74,7 @@ class LedgerKeeper:
         self._failed: set[TopicPartition] = set()
         self._flushes = 0
         self._lying: set[str] = set()
-        self._lies = {"overlap": 0, "other content": 0, "two processes": 0}
+        self._lies = {"overlap": 0, "other content": 0, "two processes": 0, PIECES: 0}
 
     def load(
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
@@ -193,6 +193,8 @@ class LedgerKeeper:
             now = int(self._clock.monotonic())
             book.ledger.age(self._oldest_day(), now - QUIET_S)
             book.ledger.fold(now - QUIET_S)
+            for lie in book.ledger.bound():
+                self._say(lie)
             positions = [at for at in (book.position, kept.position) if at is not None]
         generation = next_generation(kept.generation, self._owner)
         self._write_snapshot(tp, book.ledger, generation)
@@ -267,7 +269,7 @@ class LedgerKeeper:
         self._lies[lie.kind] += 1
         if lie.stream not in self._lying:
             self._lying.add(lie.stream)
-            log.error("stream %s lies (%s), seen at %s: %s; it counts as unproven", lie.stream, lie.kind, lie.where,
+            log.error("stream %s lies (%s), seen at %s: %s; it counts as unproven", lie.stream, lie.kind, lie.where or "no one place",
                       lie.words)  # fmt: skip
 
     def _change_key(self, tp: TopicPartition) -> str:

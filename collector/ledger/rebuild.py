@@ -54,6 +54,7 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     ledger = from_store(inventory, clock)
     found = Rebuilt(len(ledger.streams()), sum(ledger.totals().values(), Total()))
     _carry_over(before, ledger)
+    ledger.bound()
     by_topic: dict[str, Ledger] = {}
     for stream, account in ledger.accounts.items():
         by_topic.setdefault(_topic(account.region, stream), Ledger()).accounts[stream] = account
