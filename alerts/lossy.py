@@ -1,5 +1,5 @@
 """Incidents of what the auditor found: events lost though they were durable, streams that contradict themselves, stores
-that differ. The watch reads findings and judges nothing of them; while State is away they stay as they are.
+that differ. Pure; findings are worded here, not judged. Who reads them is `losses`.
 
 One incident a service and region; from SEVERAL services on one for the region, from several such regions one for all.
 """
@@ -10,53 +10,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from collector.ports import State
-from shippers.clock import Clock
-from shippers.errors import Unavailable
-
-from .audit.findings import Finding, read_findings
+from .audit.findings import Finding
 from .audit.reconcile import by_reason, ranges
-from .audit.statement import Difference, Head, Liar, read_head
-from .book import Book
+from .audit.statement import Difference, Head, Liar
 from .incidents import Severity
 from .transitions import Draft
 from .words import clock_time, count
 
-EVERY_S, AFTER_FAILURE_S = 2.0, 10.0
 SEVERAL = 3
 MAX_NAMED = 20
-KINDS = ("lossy", "lying")
-
-
-class Losses:
-    """Keeps those incidents. Used by the watch's thread."""
-
-    def __init__(self, state: State, book: Book, clock: Clock) -> None:
-        self._state, self._book, self._clock = state, book, clock
-        self._open = {each.dedup_key for each in book.opens() if each.kind in KINDS}
-        self._next_at = float("-inf")
-
-    def step(self) -> None:
-        """Open, raise and resolve. Never raises; costs one short read every few seconds."""
-        now = self._clock.monotonic()
-        if now < self._next_at:
-            return
-        self._next_at = now + EVERY_S
-        try:
-            findings, head = read_findings(self._state), read_head(self._state)
-        except Unavailable:
-            self._next_at = now + AFTER_FAILURE_S
-            return
-        self._open |= {each.dedup_key for each in self._book.opens() if each.kind in KINDS}
-        lost = [each for each in findings if each.ended_at is None]
-        drafts = {key: loss(key, group) for key, group in scopes(lost, self._open).items()}
-        if head is not None:
-            drafts |= {draft.dedup_key: draft for draft in (*lies(head), *differences(head))}
-        for draft in drafts.values():
-            self._book.open(draft)
-        for key in self._open - drafts.keys():
-            self._book.resolve(key, over(key, findings, drafts))
-        self._open = set(drafts)
 
 
 def scopes(lost: Sequence[Finding], already: Collection[str] = ()) -> dict[str, list[Finding]]:

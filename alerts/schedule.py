@@ -1,4 +1,5 @@
-"""What happens when in a running watch: APScheduler calls the round, each notifier's courier, the dead man's switch.
+"""What happens when in a running watch: APScheduler calls the round, each notifier's courier, the dead man's switch;
+what the audit found is read beside all that.
 
 The scheduler plans by the wall clock, which may jump back and leave its jobs waiting for hours. So the calling thread
 looks, by the monotonic clock, whether rounds still happen, and if not has every job run now.
@@ -53,6 +54,8 @@ def _run_jobs(watch: Watch, stop: threading.Event, clock: Clock, dead_mans_switc
         switch = DeadMansSwitch(dead_mans_switch_url, watch.sees)
         scheduler.add_job(switch.step, "interval", seconds=EVERY_S, next_run_time=datetime.now(UTC))
     scheduler.start()
+    # No job: shutting down waits for jobs, and this one for State, which may not answer.
+    threading.Thread(target=watch.losses.run, args=(stop,), name="lastbeat-losses", daemon=True).start()
     try:
         while not clock.wait(stop, LOOK_EVERY_S):
             if last.idle_s() > STALLED_S:

@@ -22,7 +22,7 @@ from .courier import Courier
 from .incidents import Severity
 from .judge import Judge
 from .keeper import Keeper
-from .lossy import Losses
+from .losses import Losses
 from .notify.kinds import build
 from .notify.message import Notifier
 from .refusals import Refusals
@@ -42,7 +42,8 @@ FORGET_EVERY_S = 600.0
 
 
 class Watch:
-    """One watch over all regions of a journal. `reader` reads the heartbeat topics and belongs to it alone."""
+    """One watch over all regions of a journal. `reader` reads the heartbeat topics and belongs to it alone. `audit` is
+    another way to the same State, for what may take long; `state`, if there is none."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Watch:
         settings: AlertSettings,
         clock: Clock,
         notifiers: Mapping[str, Notifier] | None = None,
+        audit: State | None = None,
     ) -> None:
         self._reader = reader
         self._settings = settings
@@ -61,7 +63,7 @@ class Watch:
         self._blindness = Blindness(self.roster, self.book, settings.blind_after_s)
         self._keeper = Keeper(state, self.roster, self.book, self._judge, clock, settings.flush_s)
         self.courier = Courier(self.book, build(settings.notifiers) if notifiers is None else notifiers, clock)
-        self._losses = Losses(state, self.book, clock)
+        self.losses = Losses(audit or state, self.book, clock)
         self._refusals: Refusals | None = None
         self._stepped_at = clock.monotonic()
         self._forget_at = clock.monotonic() + FORGET_EVERY_S
@@ -83,7 +85,7 @@ class Watch:
             self.roster.changed.update(each.instance for each in self.roster.processes())
         self._judge.step()
         self._refusals.step()
-        self._losses.step()
+        self.losses.step()
         self.book.tend()
         self._keeper.step()
         if now >= self._forget_at:

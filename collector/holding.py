@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from .ports import Record, TopicPartition
+from .ports import Outcome, Record, TopicPartition
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 _LONGEST_ABSENCE_S = 30.0
@@ -60,13 +62,6 @@ class Apart:
         """A try of all that was in here came to nothing, for reasons that aren't its own."""
         self.hold, self.due = Hold(records), due
 
-    def lowest(self) -> dict[TopicPartition, int]:
-        """The lowest offset of each partition: no commit may pass it."""
-        found: dict[TopicPartition, int] = {}
-        for record in self.hold.records:
-            found[record.tp] = min(record.offset, found.get(record.tp, record.offset))
-        return found
-
     def overflow(self, waiting: Hold, now: float) -> dict[TopicPartition, int]:
         """The partitions that must be given back, the largest first, each with the offset to read on from. Their
         records are gone from here; those in `waiting` are the caller's to let go."""
@@ -97,6 +92,29 @@ class Apart:
         """These partitions are another's."""
         self.hold = self.hold.without(tps)
         self._absent = {tp: until for tp, until in self._absent.items() if tp not in tps}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write under way. Of partitions in `gone` nothing it says counts: another reads them, or they are read anew."""
+
+    future: Future[list[Outcome]]
+    hold: Hold
+    apart: bool
+    gone: set[TopicPartition] = field(default_factory=set)
+
+    def kept(self) -> list[Record]:
+        """Its records, without those of partitions in `gone`."""
+        return [record for record in self.hold.records if record.tp not in self.gone]
+
+
+def lowest(records: Iterable[Record]) -> dict[TopicPartition, int]:
+    """The lowest offset of each partition: no commit may pass it."""
+    found: dict[TopicPartition, int] = {}
+    for record in records:
+        if record.offset < found.get(record.tp, record.next_offset):
+            found[record.tp] = record.offset
+    return found
 
 
 def capped(positions: Mapping[TopicPartition, int], lowest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

@@ -12,16 +12,17 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent import futures
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
+from itertools import chain
+from typing import Any
 
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
 from .complaint import Complaint
 from .figures import labelled, lag_figures
-from .holding import Apart, Hold, capped
+from .holding import Apart, Hold, Write, capped, lowest
 from .keeping import Keeping
 from .ledger.keeper import LedgerKeeper
 from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
@@ -30,7 +31,7 @@ log = logging.getLogger("lastbeat.indexer")
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
-_PATIENCE_S = 0.25
+_PATIENCE_S, _GLANCE_S = 0.25, 0.05
 _STALLED_S = 120.0
 _QUICK_S = 3.0
 _LAG_EVERY_S = 5.0
@@ -52,12 +53,13 @@ class Counters:
 
 
 class Indexer:
-    """One reader, one sink; used by one thread. While one write is under way the next is read, and no further.
+    """One reader, one sink; used by one thread. While writes are under way the next is read, and no further.
 
-    A write is due when `flush_bytes` have come together or `flush_s` seconds after the first of them: large writes
-    are what makes both stores fast, and the boards see the journal's tail meanwhile. `writer` runs the sink's writes,
-    one at a time; it is shut down when `run` ends. `ledger` is told of every event what became of it. Held apart are at
-    most `flush_bytes`, too; of what is more, whole partitions leave the memory and are read again later.
+    `flush_bytes` are written at once, in as many writes as the sink has lanes. A write is due when its share has come
+    together or `flush_s` seconds after the first of it: large writes are what makes both stores fast, and the boards
+    see the journal's tail meanwhile. `writer` runs the sink's writes; it is shut down when `run` ends. `ledger` is told
+    of every event what became of it. Held apart are at most `flush_bytes`, too; of what is more, whole partitions leave
+    the memory and are read again later.
     """
 
     def __init__(
@@ -72,14 +74,13 @@ class Indexer:
         ledger: LedgerKeeper | None = None,
     ) -> None:
         self._reader, self._sink, self._clock = reader, sink, clock
-        self._flush_bytes, self._flush_s = flush_bytes, flush_s
-        self._writer = writer or ThreadPoolExecutor(1, thread_name_prefix="lastbeat-write")
+        self._flush_bytes, self._flush_s = flush_bytes // sink.lanes, flush_s
+        self._writer = writer or ThreadPoolExecutor(sink.lanes, thread_name_prefix="lastbeat-write")
         self._keeping = Keeping(ledger, clock)
         self._placed: set[TopicPartition] = set()
         self._place_at = 0.0
-        self._waiting, self._under_way = Hold(), Hold()
-        self._apart, self._tries_apart = Apart(flush_bytes), False
-        self._write: Future[list[Outcome]] | None = None
+        self._waiting, self._apart = Hold(), Apart(flush_bytes)
+        self._writes: list[Write] = []
         self._done: dict[TopicPartition, int] = {}  # how far each is settled, but for what is held, and not committed
         self._committed_at = clock.monotonic()
         self._uncommitted = False
@@ -127,22 +128,23 @@ class Indexer:
     def step(self) -> None:
         """Read a little, and begin or settle a write if it is time. Blocks for about a quarter of a second at most."""
         self._stepped_at = self._clock.monotonic()
-        busy = self._write is not None and self._is_full()
+        busy = self._is_full() and not self._has_a_lane()
         if busy:
-            futures.wait([cast("Future[list[Outcome]]", self._write)], _PATIENCE_S)
-        self._take(self._read(timeout_s=0.0 if busy else _PATIENCE_S))
+            futures.wait([write.future for write in self._writes], _PATIENCE_S, FIRST_COMPLETED)
+        self._take(self._read(timeout_s=0.0 if busy else self._idle_s()))
         self._measure_lag()
         self._settle()
         now = self._clock.monotonic()
-        if self._write is None and now >= self._retry_at and not self._keeping.why:
+        if now >= self._retry_at and not self._keeping.why:
             if self._apart.hold.records and now >= self._apart.due:
-                self._begin(apart=True)
-                self._settle()
-            elif self._waiting.records and (now >= self._due or self._is_full()):
+                if not self._writes:
+                    self._begin(apart=True)
+                    self._settle()
+            elif self._waiting.records and (now >= self._due or self._is_full()) and self._has_a_lane():
                 self._begin()
                 self._settle()
         # Only now that the sink has its next: it needn't wait for the ledger and the journal.
-        if self._uncommitted or (self._write is None and now - self._committed_at >= _COMMIT_SKIPPED_EVERY_S):
+        if self._uncommitted or (not self._writes and now - self._committed_at >= _COMMIT_SKIPPED_EVERY_S):
             self._commit()
 
     def health(self) -> dict[str, Any]:
@@ -178,11 +180,23 @@ class Indexer:
             **self._keeping.metrics(),
         }
 
+    def _idle_s(self) -> float:
+        """How long to wait for records: not past the time when something else is to be done."""
+        if self._writes:
+            return _GLANCE_S
+        if self._waiting.records:
+            due_s = max(self._due, self._retry_at) - self._clock.monotonic()
+            return min(_PATIENCE_S, max(_GLANCE_S, due_s))
+        return _PATIENCE_S
+
     def _holds(self) -> tuple[Hold, ...]:
-        return self._waiting, self._under_way, self._apart.hold
+        return self._waiting, self._apart.hold, *(write.hold for write in self._writes)
 
     def _holds_any(self) -> int:
         return sum(len(hold.records) for hold in self._holds())
+
+    def _has_a_lane(self) -> bool:
+        return len(self._writes) < self._sink.lanes and not any(write.apart for write in self._writes)
 
     def _is_full(self) -> bool:
         return self._waiting.size_bytes >= self._flush_bytes
@@ -218,19 +232,23 @@ class Indexer:
     def _was_settled(self, gap: Gap) -> bool:
         """Whether all that is gone had been committed before: then only the sink's own position was behind."""
         try:
-            return gap.wanted <= gap.found <= self._reader.committed().get(gap.tp, 0)
+            settled = self._reader.committed().get(gap.tp, 0), (self._sink.positions() or {}).get(gap.tp, 0)
+            return gap.wanted <= gap.found <= max(settled)
         except LastbeatError:
             return False  # who can't be asked has confirmed nothing
 
     def _pause_or_resume(self) -> None:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
-        Else it brings nothing of partitions that are held apart."""
-        if self._backoff_s or self._keeping.why or self._is_full():
+        Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
+        reader) it reads on: else nobody would ever find out that the sink is back."""
+        holds_on = (self._backoff_s and self._waiting.records) or self._keeping.why
+        if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
             wanted = self._apart.paused(self._clock.monotonic()) | (self._reader.assigned() - self._placed)
-            if self._tries_apart:
-                wanted |= set(self._under_way.of)
+            for write in self._writes:
+                if write.apart:
+                    wanted |= set(write.hold.of)
         if wanted - self._paused:
             self._reader.pause(list(wanted - self._paused))
         if self._paused - wanted:
@@ -239,14 +257,20 @@ class Indexer:
 
     def _place_new_partitions(self) -> None:
         """Begin partitions that came: what the ledger has of them is loaded, and reading goes on from the lower of the
-        ledger's position and the sink's (of one commit with its data), or what is committed. Until that can be done
-        nothing is read of them."""
+        ledger's position, the sink's (of one commit with its data) and what is committed: that lies in the journal
+        itself, and is its beginning where the journal was lost and made anew. Until that can be done nothing is read
+        of them."""
         fresh = self._reader.assigned() - self._placed
-        if not fresh or self._clock.monotonic() < self._place_at:
+        if not fresh:
+            self._unplaced.note("")
+            return
+        if self._clock.monotonic() < self._place_at:
             return
         try:
             positions = self._sink.positions()
-            starts = self._reader.committed() if positions is None and self._keeping.kept else positions or {}
+            starts = self._reader.committed() if positions is not None or self._keeping.kept else {}
+            if positions is not None:
+                starts = {tp: min(at, starts.get(tp, at)) for tp, at in positions.items()}
             kept = self._keeping.load(fresh, starts)
             for tp in fresh & starts.keys():
                 start, settled = starts[tp], kept.get(tp)
@@ -280,6 +304,8 @@ class Indexer:
         log.info("%d partitions went to another reader, %d are read here now", len(lost), len(self._placed))
         self._waiting = self._waiting.without(lost)
         self._apart.forget(lost)
+        for write in self._writes:
+            write.gone.update(lost)
         self._keeping.forget(lost)
         self._done = {tp: at for tp, at in self._done.items() if tp not in lost}
 
@@ -295,25 +321,25 @@ class Indexer:
 
     def _begin(self, *, apart: bool = False) -> None:
         """Write what waits, or what is held apart: not both at once, so that neither has to wait for the other."""
-        self._tries_apart = apart
         if apart:
-            self._under_way, self._apart.hold = self._apart.hold, Hold()
+            hold, self._apart.hold = self._apart.hold, Hold()
         else:
-            self._under_way, self._waiting = self._waiting, Hold()
-        self._write = self._writer.submit(self._sink.write, self._under_way.records)
+            hold, self._waiting = self._waiting, Hold()
+        self._writes.append(Write(self._writer.submit(self._sink.write, hold.records), hold, apart))
 
     def _settle(self, *, wait: bool = False) -> None:
-        """Take in what became of the write, once it is done. If all of it failed, it goes before all that waits; what
-        was given back alone is held apart."""
-        if self._write is None or not (wait or self._write.done()):
-            return
-        write, written, apart = self._write, self._under_way.records, self._tries_apart
-        self._write, self._under_way, self._tries_apart = None, Hold(), False
-        again = [record for record in written if record.tp in self._placed]
+        """Take in what became of the writes that are done; wait for all of them, if so told."""
+        for write in [write for write in self._writes if wait or write.future.done()]:
+            self._writes.remove(write)
+            self._settle_one(write)
+
+    def _settle_one(self, write: Write) -> None:
+        """If all of it failed, it goes before all that waits; what was given back alone is held apart."""
+        again = write.kept()
         try:
-            outcomes = write.result()
+            outcomes = write.future.result()
         except LastbeatError as error:
-            if apart:  # whether that is everybody's trouble, the next write of others will show
+            if write.apart:  # whether that is everybody's trouble, the next write of others will show
                 log.warning("%d batches are held apart still: %s", len(again), error)
                 self._apart.failed(again, self._clock.monotonic() + _LONGEST_BACKOFF_S)
             else:
@@ -322,22 +348,27 @@ class Indexer:
             return
         self._backoff_s, self._retry_at = 0.0, 0.0
         self._unwritten.note("")
-        retried = {id(outcome.record) for outcome in outcomes if outcome.retry}
-        left = [record for record in again if id(record) in retried]
+        settled = zip(write.hold.records, outcomes, strict=True)
+        left = [record for record, outcome in settled if outcome.retry and record.tp not in write.gone]
         # What was read behind them meanwhile stays behind them: a sink's position must not pass what it gave back.
         tps = {record.tp for record in left}
         left += [record for record in self._waiting.records if record.tp in tps]
         self._waiting = self._waiting.without(tps)
-        self._apart.take(left, self._clock.monotonic(), tried=apart)
-        self._account(outcomes)
+        self._apart.take(left, self._clock.monotonic(), tried=write.apart)
+        self._account([outcome for outcome in outcomes if outcome.record.tp not in write.gone])
         self._give_back()
 
     def _give_back(self) -> None:
-        """What is too much to be held apart leaves the memory, a whole partition at once, and is read again."""
-        for tp, offset in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+        """What is too much to be held apart leaves the memory, a whole partition at once, and is read again: from the
+        lowest that isn't settled, writes under way included."""
+        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+            under_way = [record.offset for write in self._writes for record in write.kept() if record.tp == tp]
+            offset = min((held_at, *under_way))
             log.warning("%s/%d: too much of it can't be stored now; it is read again later from %d", *tp, offset)
             self._waiting = self._waiting.without({tp})
             self._done.pop(tp, None)
+            for write in self._writes:
+                write.gone.add(tp)
             self._reader.seek(tp, offset)
             self.counters.given_back += 1
 
@@ -352,8 +383,8 @@ class Indexer:
         """Count, and account for what is settled; it is to be committed."""
         for outcome in outcomes:
             record = outcome.record
-            if record.tp not in self._placed or outcome.retry:
-                continue  # another's by now, or not settled
+            if outcome.retry:
+                continue
             self._done[record.tp] = max(record.next_offset, self._done.get(record.tp, 0))
             self.counters.batches += 1
             self.counters.stored += outcome.stored
@@ -367,10 +398,11 @@ class Indexer:
         until then the journal only keeps more than it need. A partition that carries nothing but canaries is committed
         too: it must not hold back the journal's retention."""
         self._committed_at = self._clock.monotonic()
-        if not self._done:
+        if not self._done and not self._keeping.why:
             self._uncommitted = False
             return
-        positions = capped(self._done, self._apart.lowest())
+        held = chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
+        positions = capped(self._done, lowest(held))
         if not self._keeping.keep(positions):
             return
         self._uncommitted = False

@@ -185,11 +185,17 @@ class Outcome:
 class Sink(Protocol):
     """Where batches end: stores each event once, however often its batch arrives."""
 
+    @property
+    def lanes(self) -> int:
+        """How many writes may be under way at once, each from a thread of its own and of other records. More than one
+        only where `positions` is None."""
+        ...
+
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """Store records of any mixture of topics; one outcome a record, in their order.
 
-        Called by the indexer's one thread; may block for as long as the store needs. When it returns, every event
-        of every record without `retry` is durable in the store or in the dead letters (with its reason and its
+        Called from as many threads as it has lanes; may block for as long as the store needs. When it returns, every
+        event of every record without `retry` is durable in the store or in the dead letters (with its reason and its
         original bytes). A void batch is kept as its numbers; a canary must not be given here.
 
         Raises Unavailable when nothing at all was settled; the caller pauses and writes the same records again.

@@ -35,6 +35,8 @@ Step = LastbeatError | Retry | None
 class ScriptedSink:
     """See the port Sink. `events` are the lines stored, by `<stream>:<number>`; `dead` are the dead letters."""
 
+    lanes = 1
+
     def __init__(self, *steps: Step, keeps_positions: bool = True) -> None:
         self.events: dict[str, bytes] = {}
         self.dead: list[DeadLetter] = []
@@ -58,9 +60,12 @@ class ScriptedSink:
         held = {record.tp for i, record in enumerate(records) if i in retried}
         outcomes = []
         for i, record in enumerate(records):
-            outcomes.append(Outcome(record, retry=True) if i in retried else self._settle(record))
+            outcome = Outcome(record, retry=True) if i in retried else self._settle(record)
+            outcomes.append(outcome)
             if self._positions is not None and record.tp not in held:
-                self._positions[record.tp] = max(record.next_offset, self._positions.get(record.tp, 0))
+                anew = self._is_settled(record) and outcome.stored + outcome.dead > 0
+                reached = 0 if anew else self._positions.get(record.tp, 0)
+                self._positions[record.tp] = max(record.next_offset, reached)
         return outcomes
 
     def positions(self) -> Mapping[TopicPartition, int] | None:
@@ -92,18 +97,19 @@ class ScriptedSink:
         gone = {(dead_letters.id_of(letter), letter.source) for letter in letters}
         self.dead = [letter for letter in self.dead if (dead_letters.id_of(letter), letter.source) not in gone]
 
+    def _is_settled(self, record: Record) -> bool:
+        return self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0)
+
     def _settle(self, record: Record) -> Outcome:
-        settled = self._positions is not None and record.next_offset <= self._positions.get(record.tp, 0)
         try:
             header = Header.decode(record.header)
             if not record.refused:
                 Batch(header, record.body).check()
         except BadBatch as error:
-            if settled:
+            if self._is_settled(record):
                 return Outcome(record, duplicate=dead_letters.count_lines(record))
             return self._bury(record, f"{error.code}: {error}")
-        outcome = Outcome(record, duplicate=header.count) if settled else self._store(record, header)
-        return self._with_numbers(outcome, header)
+        return self._with_numbers(self._store(record, header), header)
 
     def _with_numbers(self, outcome: Outcome, header: Header) -> Outcome:
         """What is in the store, and what is among the dead letters, is seen there."""
@@ -119,7 +125,7 @@ class ScriptedSink:
         outcome = Outcome(record)
         lines = [record.body] if record.refused else record.body.split(b"\n")
         fresh = self._ledger.missing(header.stream, header.first, header.last)
-        if header.replay:
+        if header.replay and not self._is_settled(record):
             numbers = range(header.first, header.last + 1)
             fresh = [(number, number) for number in numbers if f"{header.stream}:{number}" not in self.events]
         for first, last in fresh:

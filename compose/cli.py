@@ -65,6 +65,28 @@ def demo(
 
 
 @app.command()
+def drill(
+    stack: OnStack = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="How long the senders log; a quarter if not given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Plays that schedule again.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Use this folder and leave it, to look at what happened.")] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Break nothing: read and count on your own platform.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Break real parts of a platform of its own on a seeded schedule, heal them, and audit every event and alarm."""
+    from .drill_commands import run, run_observe
+
+    if observe:
+        raise typer.Exit(run_observe(config, minutes))
+    raise typer.Exit(run(stack, minutes, seed, fault or [], keep))
+
+
+@app.command()
 def fleet(config: Config = None) -> None:
     """Every service that ever reported: how it is, since when, and why."""
     from .inquiries import print_fleet

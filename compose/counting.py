@@ -5,17 +5,21 @@ the auditor, `lastbeat audit --day`, and the ageing of Elasticsearch's days.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from alerts.audit.booked import books_of
-from alerts.audit.counting import Counted, count, unproven
+from alerts.audit.counting import Counted, Later, count, unproven
 from alerts.audit.said import AUDITED
 from alerts.audit.statement import Difference
 from alerts.audit.summing import behind
 from collector.elastic.days import DeletedDays
 from collector.ledger.view import LedgerView
+from collector.ports import Reader
+from shippers.clock import Clock
 
 from .settings import Settings
 from .wiring import CLOCK, open_inventories, open_journal, open_ledger, open_state
@@ -23,6 +27,8 @@ from .wiring import CLOCK, open_inventories, open_journal, open_ledger, open_sta
 log = logging.getLogger("lastbeat.audit")
 
 _MOST_SAID = 20
+_PATIENCE_S, _LOOK_EVERY_S = 15.0, 0.5
+_NEVER = threading.Event()
 
 
 def count_hot_days(settings: Settings) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
@@ -41,14 +47,26 @@ def count_stores(settings: Settings, days: Sequence[str], region: str = "") -> C
     """Count these days in every store, and hold them to each other and to the ledger. Raises Unavailable."""
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
-        ends = stack.enter_context(closing(journal.reader(None, AUDITED))).ends()
+        reader = stack.enter_context(closing(journal.reader(None, AUDITED)))
         view = LedgerView(stack.enter_context(closing(open_ledger(settings))))
         view.refresh()
+        state = stack.enter_context(closing(open_state(settings)))
+        later = partial(after_counting, reader, view, DeletedDays(state), CLOCK)
+        return count(days, region, open_inventories(settings), books_of(view), later)
+
+
+def after_counting(reader: Reader, view: LedgerView, deleted: DeletedDays, clock: Clock) -> Later:
+    """What is known now, in the order that counting rests on: the journal's ends, the ledger behind them, for which a
+    moment is waited, and which days have been deleted. Raises Unavailable."""
+    ends = reader.ends()
+    until = clock.monotonic() + _PATIENCE_S
+    while True:
+        view.refresh()
         late = {sink: bool(number) for sink, number in behind(view, view.sinks, ends).items()}
-        gone = {("elastic", *day) for day in DeletedDays(stack.enter_context(closing(open_state(settings)))).all()}
-        today = datetime.fromtimestamp(CLOCK.time(), UTC).date().isoformat()
-        stores = open_inventories(settings)
-        return count(days, region, stores, books_of(view), lambda *day: day in gone, late, today)
+        if not any(late.values()) or clock.wait(_NEVER, _LOOK_EVERY_S) or clock.monotonic() >= until:
+            break
+    gone = {("elastic", *day) for day in deleted.all()}
+    return Later(books_of(view), late, lambda *day: day in gone)
 
 
 def is_archived(settings: Settings, dataset: str, region: str, day: str, events: int) -> bool:

@@ -80,7 +80,8 @@ def run_watch(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         alerts = settings.alerts.model_copy(update={"outbox": settings.data / "outbox.jsonl"})
-        watch = Watch(reader, state, alerts, CLOCK)
+        audit = stack.enter_context(closing(open_state(settings)))
+        watch = Watch(reader, state, alerts, CLOCK, audit=audit)
         health = settings.health
         stack.enter_context(served("watch", health.host, health.watch, watch.health, watch.metrics))
         log.info("watch: reads %s, keeps its state in %s", journal_words(settings), state_words(settings))

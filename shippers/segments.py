@@ -63,6 +63,8 @@ class Segments:
         self._in_hand: dict[tuple[str, int], int] = {}
         self.damaged = 0
         """Stretches that could not be read, each of a torn or damaged frame or more."""
+        self.given_up = 0
+        """Events that `evict` gave up, whoever called it and whatever came of that."""
 
     @property
     def size_bytes(self) -> int:
@@ -82,7 +84,8 @@ class Segments:
     def append(self, batches: Sequence[Batch]) -> int:
         """Have batches on disk, fsynced. Returns how many events had to be given up for them, the oldest unread ones.
 
-        Raises OSError when there is no room or the disk won't have it; then none of them was taken.
+        Raises OSError when there is no room or the disk won't have it; then none of them was taken, though others may
+        have been given up for them.
         """
         frames = [frame(batch) for batch in batches]
         size, evicted = sum(map(len, frames)), 0
@@ -155,11 +158,11 @@ class Segments:
                 return False
             if oldest.settled < oldest.size:
                 return self._cut_off(oldest)
-            if self._active is None:
+            if self._active is None or oldest is not self._segments[-1]:
                 self._kept.take(oldest.number, oldest.size, oldest.spans)
                 self._segments.popleft()
                 return True
-            os.ftruncate(self._active, 0)
+            os.ftruncate(self._active, 0)  # it is the open file itself, and all in it is settled
             oldest.size = oldest.settled = self._offset = 0
             oldest.spans = {}
             return True
@@ -227,7 +230,9 @@ class Segments:
             return 0
         batches = [batch for segment in chosen for batch in self._scan(segment, 0)]
         self._replace(chosen, merge_voids(batches, FULL))
-        return sum(batch.header.count for batch in batches if batch.header.void is None)
+        gone = sum(batch.header.count for batch in batches if batch.header.void is None)
+        self.given_up += gone
+        return gone
 
     def expected(self, stream: str) -> int:
         """The number after the last that was read of a stream, or given as expected."""

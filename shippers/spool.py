@@ -150,15 +150,15 @@ class Spool:
         with self._lock:
             if not self.usable() or self._segments is None:
                 return False
+            given_up = self._segments.given_up
             try:
-                evicted = self._segments.append(batches)
+                self._segments.append(batches)
             except OSError as error:
                 self._fails(error)
                 return False
-            self.events += sum(batch.header.count for batch in batches) - evicted
-            if evicted:
-                self.voided[FULL] = self.voided.get(FULL, 0) + evicted
-                log.error("lastbeat: the spool is full, its %d oldest events are given up", evicted)
+            finally:
+                self._count_given_up(self._segments.given_up - given_up)
+            self.events += sum(batch.header.count for batch in batches)
             if self._failing:
                 self._failing = False
                 log.warning("lastbeat: the spool is used again")
@@ -255,6 +255,12 @@ class Spool:
             raise
         self._folder = folder
         self._count_into(self._tally.cells)
+
+    def _count_given_up(self, gone: int) -> None:
+        if gone:
+            self.events -= gone
+            self.voided[FULL] = self.voided.get(FULL, 0) + gone
+            log.error("lastbeat: the spool is full, its %d oldest events are given up", gone)
 
     def _fails(self, error: OSError) -> None:
         self.faults += 1

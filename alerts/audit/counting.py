@@ -1,8 +1,9 @@
 """Store against archive against ledger: what is really there is counted, and every difference is named by its ranges.
 
-The ledger is read first, so that a store may have more than it, and never less: what it has as stored and the store
-lacks was deleted, or was never there. Decides from counts where they agree; only streams of which they don't are
-looked at number by number.
+On a system that runs. The ledger is read before the stores are counted, so that what it has as stored was there: it is
+asked what a store lacks. It is read again behind the journal's ends as they were after counting: then all that could be
+counted is in it, and it is asked what a store has too much, and what another one lacks. Decides from counts where they
+agree; only streams of which they don't are looked at number by number.
 """
 
 from __future__ import annotations
@@ -45,56 +46,103 @@ class Counted:
     differences: list[Difference] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What is known once the stores were counted. `books` were read then, and `behind` says of which sinks they do not
+    reach the journal's ends, taken after counting too. `gone` was read last: days go while others are counted."""
+
+    books: Books
+    behind: Mapping[str, bool]
+    gone: Gone
+
+
 def count(
-    days: Sequence[str],
-    region: str,
-    stores: Mapping[str, Inventory],
-    books: Books,
-    gone: Gone,
-    behind: Mapping[str, bool],
-    today: str,
+    days: Sequence[str], region: str, stores: Mapping[str, Inventory], books: Books, later: Callable[[], Later]
 ) -> Counted:
-    """Count these days. `behind`: whether a sink has yet to read what others may have read. Raises Unavailable."""
+    """Count these days. `books` were read before; `later` is called once, after counting. Raises Unavailable."""
     found = Counted(tuple(days))
+    odd: list[_Odd] = []
+    short: list[_Short] = []
     for day in days:
         booked = {sink: books(sink, day, region) for sink in stores}
-        held = {sink: _held(store, day, region) for sink, store in stores.items()}
         for sink, store in stores.items():
-            found.events[sink, day] = sum(each.count for each in held[sink].values())
-            for place in sorted({*booked[sink], *held[sink]}):
-                if gone(sink, place[0], place[1], day):
-                    continue
-                words = _against_ledger(
-                    store, held[sink].get(place), booked[sink].get(place), place, is_over=day < today
-                )
-                if words:
-                    lacking = words.startswith("lacks")
-                    found.differences.append(_difference(day, place, f"{sink} {words}", lacking=lacking))
-        found.differences += _against_each_other(day, booked, gone, behind)
+            held = _held(store, day, region)
+            found.events[sink, day] = sum(each.count for each in held.values())
+            for place in sorted({*booked[sink], *held}):
+                one = _against_ledger(store, sink, day, place, held.get(place), booked[sink].get(place))
+                odd += [one] if one is not None else []
+        short += _against_each_other(day, booked)
+    _decide(found, region, odd, short, later())
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """What differs between a store and what its ledger had before; what is `extra` may have come since."""
+
+    sink: str
+    day: str
+    place: Place
+    lacks: IntervalSet
+    extra: IntervalSet
+    twice: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Short:
+    """What one sink had stored and another had not settled; it may have since."""
+
+    sink: str
+    other: str
+    day: str
+    place: Place
+    left: IntervalSet
+
+
+def _decide(found: Counted, region: str, odd: Sequence[_Odd], short: Sequence[_Short], now: Later) -> None:
+    """What of all this is a difference, as is known by now. A sink that has not read to the ends is not asked again."""
+    asked: dict[tuple[str, str], Mapping[Place, Booked]] = {}
+
+    def booked(sink: str, day: str, place: Place) -> Booked:
+        if (sink, day) not in asked:
+            asked[sink, day] = now.books(sink, day, region)
+        return asked[sink, day].get(place) or Booked(IntervalSet(), IntervalSet())
+
+    for one in odd:
+        if now.gone(one.sink, one.place[0], one.place[1], one.day):
+            continue
+        parts = [f"lacks {_ranges(one.lacks)}, which its ledger has as stored"] if one.lacks else []
+        if one.extra and not now.behind.get(one.sink, True):
+            extra = one.extra.without(booked(one.sink, one.day, one.place).stored)
+            parts += [f"has {_ranges(extra)}, of which its ledger knows nothing"] if extra else []
+        parts += [f"has {one.twice:,} events twice"] if one.twice else []
+        if parts:
+            words = f"{one.sink} {' and '.join(parts)}"
+            found.differences.append(_difference(one.day, one.place, words, lacking=bool(one.lacks)))
+    for each in short:
+        if now.behind.get(each.other, True) or now.gone(each.other, each.place[0], each.place[1], each.day):
+            continue
+        if left := _unsettled(each.left, booked(each.other, each.day, each.place)):
+            words = f"{each.other} lacks {_ranges(left)}, which {each.sink} has"
+            found.differences.append(_difference(each.day, each.place, words))
 
 
 def _held(store: Inventory, day: str, region: str) -> dict[Place, Held]:
     return {(each.dataset, each.region, each.stream): each for each in store.inventory(day, region)}
 
 
-def _against_ledger(store: Inventory, held: Held | None, booked: Booked | None, place: Place, *, is_over: bool) -> str:
-    """How one store differs from its own ledger, in words; '' if it doesn't."""
+def _against_ledger(
+    store: Inventory, sink: str, day: str, place: Place, held: Held | None, booked: Booked | None
+) -> _Odd | None:
+    """How one store differs from its own ledger; None if it doesn't."""
     stored = booked.stored if booked is not None else IntervalSet()
-    if held is None:
-        lacks = elsewhere(store, place, stored)
-        return f"lacks {_ranges(lacks)}, which its ledger has as stored" if lacks else ""
-    if _agree(held, stored):
-        return ""
-    runs = IntervalSet(store.runs(held))
-    words = []
-    if lacks := elsewhere(store, place, stored.without(runs)):
-        words.append(f"lacks {_ranges(lacks)}, which its ledger has as stored")
-    if is_over and (extra := runs.without(stored)):
-        words.append(f"has {_ranges(extra)}, of which its ledger knows nothing")
-    if (twice := held.count - len(runs)) > 0:
-        words.append(f"has {twice:,} events twice")
-    return " and ".join(words)
+    if held is not None and _agree(held, stored):
+        return None
+    runs = IntervalSet(store.runs(held)) if held is not None else IntervalSet()
+    lacks = elsewhere(store, place, stored.without(runs))
+    twice = max(0, held.count - len(runs)) if held is not None else 0
+    odd = _Odd(sink, day, place, lacks, runs.without(stored), twice)
+    return odd if odd.lacks or odd.extra or odd.twice else None
 
 
 def elsewhere(store: Inventory, place: Place, numbers: IntervalSet) -> IntervalSet:
@@ -116,19 +164,17 @@ def _agree(held: Held, stored: IntervalSet) -> bool:
     return len(spans) == 1 and held.whole and (held.first, held.last) == spans[0]
 
 
-def _against_each_other(
-    day: str, booked: Mapping[str, Mapping[Place, Booked]], gone: Gone, behind: Mapping[str, bool]
-) -> Iterator[Difference]:
-    """What one store has, and another has neither stored nor otherwise settled, though it has read everything."""
+def _against_each_other(day: str, booked: Mapping[str, Mapping[Place, Booked]]) -> Iterator[_Short]:
+    """What one store has, and another has neither stored nor otherwise settled."""
     for sink, mine in booked.items():
         for other, theirs in booked.items():
-            if other == sink or behind.get(other, True):
-                continue
-            for place, one in mine.items():
-                known = theirs.get(place)
-                left = one.stored if known is None else one.stored.without(known.stored).without(known.other)
-                if left and not gone(other, place[0], place[1], day):
-                    yield _difference(day, place, f"{other} lacks {_ranges(left)}, which {sink} has")
+            for place, one in mine.items() if other != sink else ():
+                if left := _unsettled(one.stored, theirs.get(place)):
+                    yield _Short(sink, other, day, place, IntervalSet(left))
+
+
+def _unsettled(numbers: IntervalSet, booked: Booked | None) -> IntervalSet:
+    return numbers if booked is None else numbers.without(booked.stored).without(booked.other)
 
 
 def unproven(

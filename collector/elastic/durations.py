@@ -4,6 +4,7 @@ of every other store."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -25,13 +26,22 @@ def edge_ns(bucket: int) -> int:
     return high
 
 
-def ranges(shortest_ns: float, longest_ns: float) -> list[dict[str, Any]]:
-    """One range a bucket, for durations between these; the first also takes all that is shorter."""
-    low, high = max(0, bucket_of(shortest_ns) - 1), bucket_of(longest_ns) + 1  # they come rounded to doubles
-    found: list[dict[str, Any]] = []
-    for bucket in range(low, high + 1):
-        each: dict[str, Any] = {"key": str(bucket), "to": edge_ns(bucket + 1)}
-        if bucket > 0:
-            each["from"] = edge_ns(bucket)
-        found.append(each)
-    return found
+def range_of(bucket: int) -> dict[str, Any]:
+    """A bucket as a range. The first takes what is shorter, the last what is longer."""
+    each: dict[str, Any] = {"key": str(bucket)}
+    if bucket > 0:
+        each["from"] = edge_ns(bucket)
+    if bucket < LAST:
+        each["to"] = edge_ns(bucket + 1)
+    return each
+
+
+LAST = bucket_of(2**63)
+"""No duration that can be stored is beyond it."""
+RANGES = [range_of(bucket) for bucket in range(LAST + 1)]
+"""All of them: how many events each has is known without looking at every event."""
+
+
+def used(counted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The ranges that have any, as an answer to RANGES tells."""
+    return [RANGES[int(bucket["key"])] for bucket in counted if bucket["doc_count"]]

@@ -39,14 +39,15 @@ _LONG_WORD, _LONGEST_WORD, _STATES = 64, 450, 1_000_000  # Elasticsearch takes p
 
 
 def query_of(where: Where, *, timed: bool = True) -> Query:
-    """Which documents `where` is about."""
+    """Which documents `where` is about, of the indices that `patterns` names: those are of its datasets alone. So a
+    question about all of a day is about all of an index, which Elasticsearch answers without looking at every event.
+    """
     filters: list[Query] = []
     if timed:
         filters.append(between(where.start, where.end))
     for field, values in (
         ("cloud.region", where.regions),
         ("service.name", where.services),
-        ("event.dataset", where.datasets),
         ("log.level", where.levels),
         ("service.version", where.versions),
         ("service.node.name", where.instances),
@@ -99,11 +100,6 @@ def found_by(ids: Iterable[str]) -> Query:
 def either(queries: Sequence[Query]) -> Query:
     """At least one of them."""
     return {"bool": {"should": list(queries), "minimum_should_match": 1}}
-
-
-def having(query: Query, field: str) -> Query:
-    """What `query` finds and has the field."""
-    return {"bool": {"filter": [query, {"exists": {"field": field}}]}}
 
 
 def split_by(by: str | None, inner: Query) -> Query:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from collector.settings import ElasticSettings
@@ -28,12 +29,14 @@ class Report:
 
 
 class Rounds:
-    """Sends what is pending of jobs, once, and settles what it can. Used by one thread; requests have their own."""
+    """Sends what is pending of jobs, once, and settles what it can. Several runs may share it and its pace; requests
+    have threads of their own, and one more that builds the next body meanwhile."""
 
     def __init__(self, client: ElasticClient, settings: ElasticSettings, clock: Clock) -> None:
         self._client, self._clock = client, clock
-        self._pool = ThreadPoolExecutor(settings.in_flight, thread_name_prefix="lastbeat-bulk")
-        self._turned_away = threading.Event()
+        self._pool = ThreadPoolExecutor(settings.in_flight + 1, thread_name_prefix="lastbeat-bulk")
+        self._changed = threading.Condition()
+        self._sending = 0
         self.pace = Pace.start(settings.request_bytes, settings.in_flight)
 
     def run(self, jobs: Sequence[Job]) -> Report:
@@ -42,7 +45,7 @@ class Rounds:
         todo = deque(requests(jobs, self.pace.size_bytes))
         under_way: dict[Future[tuple[Answer, int, float]], Request] = {}
         while todo or under_way:
-            while todo and len(under_way) < self.pace.in_flight and report.error is None:
+            while todo and len(under_way) <= self.pace.in_flight and report.error is None:
                 request = todo.popleft()
                 if request.index not in report.blocked and request.index not in report.missing:
                     under_way[self._pool.submit(self._perform, request)] = request
@@ -60,9 +63,28 @@ class Rounds:
 
     def _perform(self, request: Request) -> tuple[Answer, int, float]:
         body = request.body()
-        started = self._clock.monotonic()
-        answer = self._client.send("POST", f"/{quoted(request.index)}/_bulk?{FILTER}", body, NDJSON)
-        return answer, len(body), self._clock.monotonic() - started
+        with self._turn():
+            started = self._clock.monotonic()
+            answer = self._client.send("POST", f"/{quoted(request.index)}/_bulk?{FILTER}", body, NDJSON)
+            return answer, len(body), self._clock.monotonic() - started
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be one of those that may be under way, whoever's run it is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._sending < self.pace.in_flight)
+            self._sending += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sending -= 1
+                self._changed.notify()
+
+    def _set_pace(self, change: Callable[[Pace], Pace]) -> None:
+        with self._changed:
+            self.pace = change(self.pace)
+            self._changed.notify_all()
 
     def _take(self, future: Future[tuple[Answer, int, float]], request: Request, report: Report) -> Iterable[Request]:
         """Settle what an answer says; the requests that must be sent instead, if it has to be split."""
@@ -73,12 +95,12 @@ class Rounds:
                 self._settle(request, items, size, took_s, report)
                 return ()
         except Unavailable as error:
-            self.pace = self.pace.turned_away()
+            self._set_pace(Pace.turned_away)
             report.error = error
             return ()
         if answer.status in (400, 413):
             return self._divide(request, answer)
-        self.pace = self.pace.turned_away()
+        self._set_pace(Pace.turned_away)
         report.error = self._client.error_of(answer)
         return ()
 
@@ -93,13 +115,14 @@ class Rounds:
 
     def _settle(self, request: Request, items: list[Item] | None, size: int, took_s: float, report: Report) -> None:
         if items is None:
-            self.pace = self.pace.went_well(size, took_s)
+            self._set_pace(lambda pace: pace.went_well(size, took_s))
             for job, positions in request.parts:
                 job.stored += len(positions)
                 job.pending = _without(job.pending, positions)
             return
         fates = {item.fate for item in items}
-        self.pace = self.pace.turned_away() if Fate.LATER in fates else self.pace.went_well(size, took_s)
+        well = Fate.LATER not in fates
+        self._set_pace(lambda pace: pace.went_well(size, took_s) if well else pace.turned_away())
         at = 0
         for job, positions in request.parts:
             part = dict(zip(positions, items[at : at + len(positions)], strict=True))

@@ -28,7 +28,7 @@ from .days import DeletedDays
 from .dead import ElasticDeadLetters
 from .job import Job
 from .placement import Placement
-from .rounds import Rounds
+from .rounds import Report, Rounds
 
 log = logging.getLogger("lastbeat.elastic")
 
@@ -41,9 +41,13 @@ _REMEMBERED = 10_000
 class ElasticSink:
     """A Sink over one cluster. `state` lists the days that ageing deleted; without it no day ever was.
 
-    Used by one thread; it has its own for the requests under way. What a write could not settle is remembered until
-    the record comes again, so that only its unsettled events are sent again and each is counted once.
+    Two writes may be under way at once: while one waits for its last answers the other's requests go on, so that
+    Elasticsearch never waits for us. What a write could not settle is remembered until the record comes again, so that
+    only its unsettled events are sent again and each is counted once. All that is remembered is changed under `_lock`,
+    which is never held while events are sent.
     """
+
+    lanes = 2
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class ElasticSink:
         self._placement = Placement(self._client, settings, DeletedDays(state), clock)
         self._dead = ElasticDeadLetters(self._client, settings)
         self._rounds = Rounds(self._client, settings, clock)
+        self._lock = threading.Lock()
         self._headers = HeaderReader()
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
         self._blocked: dict[str, float] = {}
@@ -69,14 +74,17 @@ class ElasticSink:
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """As the port says. Insists for `patience_s` on what is turned away, then gives it back as `retry`."""
-        jobs = [self._job(record) for record in records]
+        with self._lock:
+            jobs = [self._job(record) for record in records]
         try:
             error = self._settle(jobs)
+            outcomes = [job.outcome() for job in jobs]  # of the records as they were given, which remembering strips
         finally:
-            self._remember(jobs)
+            with self._lock:
+                self._remember(jobs)
         if error is not None and jobs and not any(job.settled for job in jobs):
             raise error
-        return [job.outcome() for job in jobs]
+        return outcomes
 
     def positions(self) -> Mapping[TopicPartition, int] | None:
         """None: identities make a second write harmless, so the reader's committed offsets rule."""
@@ -102,7 +110,7 @@ class ElasticSink:
             self._guarded = True
 
     def _job(self, record: Record) -> Job:
-        known = self._unsettled.get((record.tp, record.offset)) if self._unsettled else None
+        known = self._unsettled.pop((record.tp, record.offset), None) if self._unsettled else None
         if known is not None and known.record.header == record.header:
             known.resume(record)
             return known
@@ -152,33 +160,41 @@ class ElasticSink:
         until = self._clock.monotonic() + self._settings.patience_s
         backoff_s = _BACKOFF_S
         while True:
-            error: LastbeatError | None = None
-            try:
+            error = self._try(jobs)
+            with self._lock:
+                self._say(error)
+                waiting = {job.index for job in jobs if not job.settled and job.index not in self._blocked}
+                if self._stuck or self._complaints:
+                    self._unblock({job.index for job in jobs if job.settled})
+                if not waiting or isinstance(error, Denied):
+                    return error
+                if error is None and waiting <= self._stuck:
+                    return None  # these have had their patience: the others don't wait for them again
+                if self._clock.monotonic() + backoff_s > until:
+                    self._stuck |= waiting if error is None else set()
+                    return error
+            if self._clock.wait(self._stop, backoff_s):
+                return error
+            backoff_s = min(_LONGEST_BACKOFF_S, backoff_s * 2)
+
+    def _try(self, jobs: Sequence[Job]) -> LastbeatError | None:
+        """One round. What stood in the way, if anything did."""
+        try:
+            with self._lock:
                 self._guard()
                 self._place(jobs)
                 ready = [job for job in jobs if job.pending and job.index not in self._blocked]
-                error = self._send(ready)
+            report = self._rounds.run(ready)
+            with self._lock:
+                self._heed(report)
                 self._bury(jobs)
                 unproven = [job for job in jobs if job.unproven]
                 for job in unproven:
                     self._prove(job)
                 self._bury(unproven)
-            except LastbeatError as raised:
-                error = raised
-            self._say(error)
-            waiting = {job.index for job in jobs if not job.settled and job.index not in self._blocked}
-            if self._stuck or self._complaints:
-                self._unblock({job.index for job in jobs if job.settled})
-            if not waiting or isinstance(error, Denied):
-                return error
-            if error is None and waiting <= self._stuck:
-                return None  # these have had their patience: the others don't wait for them again
-            if self._clock.monotonic() + backoff_s > until:
-                self._stuck |= waiting if error is None else set()
-                return error
-            if self._clock.wait(self._stop, backoff_s):
-                return error
-            backoff_s = min(_LONGEST_BACKOFF_S, backoff_s * 2)
+            return report.error
+        except LastbeatError as error:
+            return error
 
     def _place(self, jobs: Sequence[Job]) -> None:
         now = self._clock.monotonic()
@@ -220,13 +236,11 @@ class ElasticSink:
         job.duplicate += len(stored) + len(dead)
         job.unproven = False
 
-    def _send(self, jobs: Sequence[Job]) -> LastbeatError | None:
-        report = self._rounds.run(jobs)
+    def _heed(self, report: Report) -> None:
         for index in report.missing:
             self._placement.forget(index)
         for index, why in report.blocked.items():
             self._block(index, why)
-        return report.error
 
     def _bury(self, jobs: Sequence[Job]) -> None:
         if not any(job.letters for job in jobs):

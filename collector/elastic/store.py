@@ -20,10 +20,10 @@ from shippers.batch import DATASETS
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
-from . import durations
+from . import applications, durations
 from .client import ElasticClient
 from .events import OLDEST_FIRST, SORT, event_of
-from .query import FIELDS, between, check_by, found_by, having, parts_of, query_of, split_by
+from .query import FIELDS, between, check_by, found_by, parts_of, query_of, split_by
 from .searching import Searching, TooManyBuckets
 from .tail import Tailing
 
@@ -47,9 +47,13 @@ class ElasticStore:
     def volume(self, where: Where, step_s: float, by: str | None = None) -> Volume:
         check_by(by)
         times = steps(where, step_s)
+        first = _first(times, step_s)
         each = {"steps": _histogram(step_s)}
 
         def ask(part: Where) -> Counts[int]:
+            if by == "application" and len(times) == 1:
+                counted = applications.count(part, self._searching.aggregate)
+                return {value: {first: size} for value, size in counted.items()}
             answer = self._searching.aggregate(part, query_of(part), split_by(by, each))
             return {
                 value: {_step(bucket, step_s): bucket["doc_count"] for bucket in inner["steps"]["buckets"]}
@@ -58,7 +62,6 @@ class ElasticStore:
 
         found = self._in_parts(where, step_s, _MOST_BUCKETS, ask)
         empty: Counts[int] = {} if by else {"": {}}
-        first = _first(times, step_s)
         return Volume(
             step_s,
             times,
@@ -92,8 +95,7 @@ class ElasticStore:
             check_by(field)
         query = query_of(where)
         if field == "application":
-            answer = self._searching.aggregate(where, query, split_by(field, {}))
-            counts = {value: part["doc_count"] for value, part in _parts(field, answer)}
+            counts = applications.count(where, self._searching.aggregate)
         else:
             terms = {
                 "field": FIELDS.get(field, field),
@@ -153,13 +155,11 @@ class ElasticStore:
         return Counter({name: buckets.get(str(index), {}).get("doc_count", 0) for index, name in enumerate(names)})
 
     def _durations(self, where: Where, step_s: float, by: str | None) -> Counts[dict[int, int]]:
-        query = having(query_of(where), durations.FIELD)
-        ends = {name: {name: {"field": durations.FIELD}} for name in ("min", "max")}
-        answer = self._searching.aggregate(where, query, ends)
-        shortest, longest = (answer.get(name, {}).get("value") for name in ("min", "max"))
-        if shortest is None or longest is None:
+        lengths = {"lengths": {"range": {"field": durations.FIELD, "ranges": durations.RANGES}}}
+        answer = self._searching.aggregate(where, query_of(where), lengths)
+        ranges = durations.used(answer.get("lengths", {}).get("buckets", ()))
+        if not ranges:
             return {}
-        ranges = durations.ranges(shortest, longest)
         each = {
             "lengths": {
                 "range": {"field": durations.FIELD, "ranges": ranges},
@@ -168,13 +168,15 @@ class ElasticStore:
         }
 
         def ask(part: Where) -> Counts[dict[int, int]]:
-            answer = self._searching.aggregate(part, having(query_of(part), durations.FIELD), split_by(by, each))
+            answer = self._searching.aggregate(part, query_of(part), split_by(by, each))
             found: Counts[dict[int, int]] = {}
             for value, inner in _parts(by, answer):
-                counts = found.setdefault(value, {})
+                counts: dict[int, dict[int, int]] = {}
                 for length in inner["lengths"]["buckets"]:
                     for bucket in length["steps"]["buckets"]:
                         counts.setdefault(_step(bucket, step_s), {})[int(length["key"])] = bucket["doc_count"]
+                if counts:
+                    found[value] = counts
             return found
 
         return self._in_parts(where, step_s, max(1, _MOST_BUCKETS // len(ranges)), ask)

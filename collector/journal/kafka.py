@@ -29,8 +29,8 @@ from .kafka_link import (
     build,
     connected_admin,
     make_topic,
-    need_crc32c,
     need_files,
+    need_libraries,
     reachable,
 )
 from .kafka_reader import KafkaReader
@@ -40,6 +40,9 @@ log = logging.getLogger("lastbeat.journal")
 _RECORD_OVERHEAD_BYTES = 512
 _REFUSE_S = 1.0
 _PRODUCER_BATCH_BYTES = 1024 * 1024
+_PACKED_WITH = "lz4"
+"""What reading costs is above all moving bytes: packed, they are a sixth to a tenth. Lines of JSON take 0.25 CPU-s a
+million to pack and save every reader 1.5."""
 
 
 class KafkaJournal:
@@ -49,8 +52,8 @@ class KafkaJournal:
     """
 
     def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
-        """Raises Misconfigured without the C crc32c, or a file that the settings name."""
-        need_crc32c()
+        """Raises Misconfigured without one of the libraries, or a file that the settings name."""
+        need_libraries()
         need_files(settings)
         self._settings, self._clock = settings, clock
         self._names = Names(settings.prefix)
@@ -156,7 +159,7 @@ class _Producer:
             acks="all", enable_idempotence=True, batch_size=_PRODUCER_BATCH_BYTES, max_request_size=MAX_RECORD_BYTES,
             max_block_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), delivery_timeout_ms=timeout_ms,
             request_timeout_ms=min(REQUEST_TIMEOUT_MS, timeout_ms), allow_auto_create_topics=False,
-            metrics_enabled=False,
+            compression_type=_PACKED_WITH, metrics_enabled=False,
         )  # fmt: skip
 
     def append(self, batches: Sequence[Batch], deadline: float) -> None:

@@ -24,8 +24,10 @@ log = logging.getLogger("lastbeat.journal")
 _ASK_MS = 2_000
 _NEW_TOPICS_MS = 2_000
 _SIGN_OF_LIFE_S = 1.0
-_SLICE = 200
-_FETCH_BYTES = 2 * MAX_RECORD_BYTES
+_SLICE_BYTES, _SLICE = 8 * 1024**2, 2_000
+_HELD_BYTES = 2 * MAX_RECORD_BYTES
+_FETCH_BYTES = MAX_RECORD_BYTES
+"""What our journal wrote comes packed, and is unpacked a slice at a time."""
 
 
 class KafkaReader:
@@ -50,6 +52,7 @@ class KafkaReader:
         self._begun: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._turn = 0
+        self._slice = 4
         self._alive_at = 0.0
         self._closed = False
 
@@ -108,12 +111,15 @@ class KafkaReader:
         held = sum(len(one.body) for queue in self._ahead.values() for one in queue if isinstance(one, Record))
         try:
             with reachable("read", self._settings):
-                found = self._polled(consumer, wait_s, _SLICE if held < _FETCH_BYTES else 1)
+                found = self._polled(consumer, wait_s, self._slice if held < _HELD_BYTES else 1)
         except Unavailable:
             if blunt:
                 raise
             return False
         self._note_assignment(consumer)
+        if found:
+            largest = max(len(message.value or b"") for messages in found.values() for message in messages)
+            self._slice = max(1, min(_SLICE, _SLICE_BYTES // max(1, largest)))
         for place, messages in found.items():
             tp = self._names.ours(place.topic, place.partition)
             if tp in self._owned and messages:
@@ -365,7 +371,7 @@ class KafkaReader:
             group_id=self._group, partition_assignment_strategy=[CooperativeStickyAssignor],
             metadata_max_age_ms=_NEW_TOPICS_MS, auto_offset_reset="none", enable_auto_commit=False,
             session_timeout_ms=10_000, heartbeat_interval_ms=1_000, request_timeout_ms=5_000, fetch_max_wait_ms=250,
-            fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=MAX_RECORD_BYTES // 4,
+            fetch_max_bytes=_FETCH_BYTES, max_partition_fetch_bytes=_FETCH_BYTES // 4,
             allow_auto_create_topics=False, metrics_enabled=False,
         )  # fmt: skip
 
@@ -376,8 +382,12 @@ class KafkaReader:
 
 
 def _record(tp: TopicPartition, message: Any) -> Record:
-    header = next((value for name, value in message.headers if name == HEADER), None)
-    return Record(tp, message.offset, message.offset + 1, message.timestamp / 1000, header or b"", message.value or b"")
+    header = b""
+    for name, value in message.headers:
+        if name == HEADER:
+            header = value or b""
+            break
+    return Record(tp, message.offset, message.offset + 1, message.timestamp / 1000, header, message.value or b"")
 
 
 def _hold_to_its_rejoin(consumer: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -19,6 +20,15 @@ from shippers.batch import Header
 from .files import DataFile, read_files
 from .plan import Planned, account
 from .schema import DEAD, SKEWED
+
+
+class Lost(NamedTuple):
+    """Which of a header's numbers the lake has no rows of: the `dead` are in its letters, the `void` ones among them as
+    such; of the `unknown` it has nothing at all."""
+
+    dead: tuple[Interval, ...]
+    void: tuple[Interval, ...]
+    unknown: tuple[Interval, ...]
 
 
 class Ledgers:
@@ -33,7 +43,8 @@ class Ledgers:
 
     def clear(self) -> None:
         """Forget everything; it is read again when it is asked for."""
-        self._ledger, self._stored, self._void = StreamLedger(), StreamLedger(), StreamLedger()
+        self._ledger, self._stored = StreamLedger(), StreamLedger()
+        self._letters, self._void = StreamLedger(), StreamLedger()
         self._loaded: set[tuple[str, str]] = set()
 
     def knowing(self, header: Header) -> StreamLedger:
@@ -45,19 +56,24 @@ class Ledgers:
                 self._loaded.add(key)
         return self._stored if header.replay else self._ledger
 
-    def lost(self, header: Header) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
-        """Of a settled header's numbers those that the lake has no rows of, and those of them that are void."""
+    def lost(self, header: Header) -> Lost:
+        """What became of those of a header's numbers that aren't stored."""
         self.knowing(header)
-        dead = self._stored.missing(header.stream, header.first, header.last)
-        alive = [gap for numbers in dead for gap in self._void.missing(header.stream, *numbers)] if dead else []
-        return tuple(dead), tuple(IntervalSet(dead).without(IntervalSet(alive)))
+        absent = self._stored.missing(header.stream, header.first, header.last)
+        if not absent:
+            return Lost((), (), ())
+        unknown = IntervalSet(gap for span in absent for gap in self._letters.missing(header.stream, *span))
+        dead = IntervalSet(absent).without(unknown)
+        alive = IntervalSet(gap for span in dead for gap in self._void.missing(header.stream, *span))
+        return Lost(tuple(dead), tuple(dead.without(alive)), tuple(unknown))
 
     def settle(self, plan: Planned, dead: Sequence[DeadLetter]) -> None:
         """Account for what was committed of a plan: its rows and its dead letters."""
         account(self._ledger, plan)
-        if plan.header is None:
+        if plan.header is None or plan.open:
             return
         for letter in dead:
+            self._letters.add(plan.header.stream, letter.first, letter.first + letter.count - 1)
             if is_void(letter):
                 self._void.add(plan.header.stream, letter.first, letter.first + letter.count - 1)
         buried = IntervalSet((letter.first, letter.first + letter.count - 1) for letter in dead)
@@ -77,6 +93,7 @@ class Ledgers:
                 f"FROM {source} WHERE NOT starts_with(reason, '{WHOLE_BATCH}')"
             ).fetchall():
                 self._ledger.add(stream, first, last)
+                self._letters.add(stream, first, last)
                 if reason == VOID:
                     self._void.add(stream, first, last)
             return

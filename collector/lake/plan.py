@@ -7,7 +7,7 @@ batch that comes twice in one write is stored once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collector import dead_letters
 from collector.dead_letters import DeadLetter
@@ -22,7 +22,8 @@ from shippers.errors import BadBatch
 class Planned:
     """One record: `fresh` are the numbers whose lines are to be stored, `duplicate` counts those that are accounted
     for already, `dead` is what goes to the dead letters without being opened. `header` is None when it can't be read,
-    `open` says that nothing of its numbers is settled: the batch breaks the contract.
+    `open` says that nothing of its numbers is settled: the batch breaks the contract. `anew` says that the lake has not
+    all of it although its position is beyond: this is another journal than the one that the position was made in.
     """
 
     record: Record
@@ -31,6 +32,7 @@ class Planned:
     duplicate: int = 0
     dead: tuple[DeadLetter, ...] = ()
     open: bool = False
+    anew: bool = False
 
 
 class Planner:
@@ -46,6 +48,7 @@ class Planner:
         self._positions = positions
         self._now = now
         self._planned = StreamLedger()
+        self._anew: set[TopicPartition] = set()
 
     def plan(self, records: Iterable[Record]) -> Iterator[Planned]:
         """One answer a record, in their order, each decided when it is asked for."""
@@ -62,8 +65,6 @@ class Planner:
                 Batch(header, record.body).check()
         except BadBatch as error:
             return self._broken(record, header, error)
-        if self._is_settled(record):
-            return Planned(record, header, duplicate=header.count)
         return self._refused(record, header) if record.refused else self._sound(record, header)
 
     def _broken(self, record: Record, header: Header | None, error: BadBatch) -> Planned:
@@ -76,6 +77,8 @@ class Planner:
 
     def _refused(self, record: Record, header: Header) -> Planned:
         """A foreign record that is no event: a dead letter, once."""
+        if self._is_settled(record):
+            return Planned(record, header, duplicate=header.count)
         numbers = header.stream, header.first, header.last
         if not self._ledger_for(header).missing(*numbers) or not self._planned.missing(*numbers):
             return Planned(record, header, duplicate=1)
@@ -84,7 +87,9 @@ class Planner:
         return Planned(record, header, dead=(letter,))
 
     def _sound(self, record: Record, header: Header) -> Planned:
-        ledger = self._ledger_for(header)
+        settled = self._is_settled(record)
+        # A replay that is read again has had its try: what is a letter still, stays one.
+        ledger = self._ledger_for(replace(header, replay=False) if settled else header)
         fresh = tuple(
             interval
             for missing in ledger.missing(header.stream, header.first, header.last)
@@ -92,14 +97,19 @@ class Planner:
         )
         for first, last in fresh:
             self._planned.add(header.stream, first, last)
+        anew = settled and bool(fresh)
+        if anew:
+            self._anew.add(record.tp)
         duplicate = header.count - sum(last - first + 1 for first, last in fresh)
         if header.void is None:
-            return Planned(record, header, fresh, duplicate)
+            return Planned(record, header, fresh, duplicate, anew=anew)
         dead = tuple(dead_letters.of_void(record, header, interval, self._now) for interval in fresh)
-        return Planned(record, header, duplicate=duplicate, dead=dead)
+        return Planned(record, header, duplicate=duplicate, dead=dead, anew=anew)
 
     def _is_settled(self, record: Record) -> bool:
-        position = self._positions.get(record.tp)
+        """Whether the position says that it was written before. That is believed only of what has no numbers to know
+        it by: a journal that was lost and begins anew has the same offsets for other events."""
+        position = None if record.tp in self._anew else self._positions.get(record.tp)
         return position is not None and record.next_offset <= position
 
 

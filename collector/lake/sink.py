@@ -47,6 +47,8 @@ class LakeSink:
     """The lake's one writer, a folder of tables under `path`. See the port Sink; `lake.upkeep` does what is not
     writing. Thread-safe: writing and upkeep may run at once."""
 
+    lanes = 1
+
     def __init__(self, path: Path, settings: LakeSettings, clock: Clock) -> None:
         self.path = path
         self.settings = settings
@@ -196,18 +198,23 @@ class LakeSink:
         self._written.append((root, file))
         return file
 
-    def _commit_dead(self, plans: Iterable[Planned], filled: Filled, now: float) -> None:
-        """Commit the dead letters that are not in their table yet: those of records at or behind its own position."""
+    def _commit_dead(self, plans: Sequence[Planned], filled: Filled, now: float) -> None:
+        """Commit the dead letters that are not in their table yet: those of records at or behind its own position. That
+        goes back with a journal that begins anew, whether it has letters or not: later ones must not seem kept."""
         table = self.table(DEAD)
         letters: dict[str, list[DeadLetter]] = {}
         moved: dict[TopicPartition, int] = {}
+        anew = {plan.record.tp for plan in plans if plan.anew}
         for plan in plans:
             tp, dead = plan.record.tp, _dead(plan, filled)
-            if dead and plan.record.next_offset > (table.position(tp) or 0):
+            position = table.position(tp)
+            if dead and (tp in anew or plan.record.next_offset > (position or 0)):
                 for letter in dead:
                     letters.setdefault(letter.region, []).append(letter)
-                moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
-        if letters:
+            elif tp not in anew or position is None:
+                continue
+            moved[tp] = max(moved.get(tp, 0), plan.record.next_offset)
+        if moved:
             date = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
             files = [
                 self._write_rows(Place(DEAD, region, date), rows_of_dead(some)) for region, some in letters.items()
@@ -217,9 +224,13 @@ class LakeSink:
     def _commit(self, dataset: str, plans: Sequence[Planned], filled: Filled) -> None:
         table = self.table(dataset)
         moved: dict[TopicPartition, int] = {}
+        anew = {plan.record.tp for plan in plans if plan.anew}
         for plan in plans:
             tp = plan.record.tp
-            moved[tp] = max(moved.get(tp, table.position(tp) or 0), plan.record.next_offset)
+            reached = 0 if tp in anew else table.position(tp) or 0  # what it was in another journal says nothing
+            moved[tp] = max(moved.get(tp, reached), plan.record.next_offset)
+        for tp in anew:
+            log.warning("%s/%d begins anew: the lake was at %s, and goes on at %d", *tp, table.position(tp), moved[tp])
         adds = [add_action(file, new_data=True) for file in filled.files.get(dataset, [])]
         if adds or any(moved[tp] != table.position(tp) for tp in moved):
             table.commit(adds=adds, positions=moved)
@@ -232,10 +243,13 @@ class LakeSink:
         dead = sum(letter.count for letter in _dead(plan, filled))
         if plan.header is None or plan.open:
             return Outcome(plan.record, stored, plan.duplicate, dead)
-        lost, void = self._ledgers.lost(plan.header)
+        lost = self._ledgers.lost(plan.header)
+        if lost.unknown:  # only its offset says that it was written before, which settles no numbers
+            return Outcome(plan.record, stored, plan.duplicate, dead)
         return Outcome(
-            plan.record, stored, plan.duplicate, dead, header=plan.header, dead_numbers=lost, void_numbers=void
-        )
+            plan.record, stored, plan.duplicate, dead,
+            header=plan.header, dead_numbers=lost.dead, void_numbers=lost.void,
+        )  # fmt: skip
 
 
 def _dead(plan: Planned, filled: Filled) -> tuple[DeadLetter, ...]:

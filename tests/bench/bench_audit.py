@@ -18,7 +18,7 @@ from pathlib import Path
 from alerts.audit.accounts import LedgerAccounts
 from alerts.audit.auditor import Auditor
 from alerts.audit.booked import books_of
-from alerts.audit.counting import count
+from alerts.audit.counting import Later, count
 from alerts.audit.settings import AuditSettings
 from alerts.state.sqlite import SqliteState
 from collector.journal.memory import MemoryJournal
@@ -117,7 +117,9 @@ def _count(state: SqliteState, sink: str, store: Inventory) -> tuple[int, float]
     view = LedgerView(state)
     view.refresh()
     day = store.days()[-1]
-    counted = count([day], "", {sink: store}, books_of(view), lambda *_: False, {}, "2999-01-01")
+    counted = count(
+        [day], "", {sink: store}, books_of(view), lambda: Later(books_of(view), {sink: False}, lambda *_: False)
+    )
     spent = time.perf_counter() - began
     assert counted.differences == [], counted.differences[:3]
     return counted.events[sink, day], spent

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -49,6 +50,7 @@ def _beside_straight(report: Report, size: int, limit: float) -> None:
             batches = _spread(batches_of(f"own{size:04d}{turn}", size, EVENTS))
             _append(kafka, batches)
             again = _spread(batches_of(f"raw{size:04d}{turn}", size, EVENTS))
+            _make_index(settings)
             for which in ("ours", "straight") if turn % 2 else ("straight", "ours"):
                 if which == "ours":
                     ours.append(_index(settings, kafka, EVENTS))
@@ -103,11 +105,8 @@ def _rsyslog(report: Report) -> None:
         return
     settings, kafka = _settings()
     client = ElasticClient(settings)
-    index = f"{settings.prefix}-business-cn-east-2026.11.21"
     try:
-        for name, wanted in template.templates(settings).items():
-            client.ask("PUT", f"/_index_template/{name}", wanted)
-        client.create_index(index, {"settings": template.index_settings(settings, "business", "cn-east")})
+        index = _make_index(settings)
         topic = f"{kafka.prefix}.cn-east.alone"
         _produce_alone(kafka, topic, _spread(batches_of("alone000", 200, ALONE)))
 
@@ -127,6 +126,17 @@ def _rsyslog(report: Report) -> None:
         client.close()
         remove(settings)
         remove_topics(kafka)
+
+
+def _make_index(settings: ElasticSettings) -> str:
+    """Of our layout, whoever comes first."""
+    day = time.strftime("%Y.%m.%d", time.gmtime(CLOCK.time()))
+    index = f"{settings.prefix}-business-cn-east-{day}"
+    with closing(ElasticClient(settings)) as client:
+        for name, wanted in template.templates(settings).items():
+            client.ask("PUT", f"/_index_template/{name}", wanted)
+        client.create_index(index, {"settings": template.index_settings(settings, "business", "cn-east")})
+    return index
 
 
 def _produce_alone(kafka: KafkaSettings, topic: str, batches: Sequence[Batch]) -> None:

@@ -286,6 +286,14 @@ def test_of_a_run_that_was_read_further_than_before_the_rest_is_stored_too(kept:
     assert kept.ids() == ids(*range(5, 10), stream=foreign_stream("here", foreign(4).tp))
 
 
+def test_a_journal_that_begins_anew_has_new_events_at_offsets_that_were_written_before(kept: Kept) -> None:
+    kept.sink.write([record(offset, batch(1 + offset, 1)) for offset in range(4)])
+    outcomes = kept.sink.write([record(0, batch(1, 3, "newbootid001.business", bad={2: b"no"}))])
+    assert counts(outcomes) == [(2, 0, 1)]
+    assert [(one.header is not None, one.dead_numbers) for one in outcomes] == [(True, ((2, 2),))]
+    assert kept.ids() == sorted(ids(1, 2, 3, 4) + ids(1, 3, stream="newbootid001.business"))
+
+
 def test_positions_say_where_reading_goes_on(kept: Kept) -> None:
     if kept.sink.positions() is None:
         pytest.skip("this sink leaves it to the reader's commits")

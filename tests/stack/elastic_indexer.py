@@ -45,15 +45,16 @@ PLACES = {
         (_WRITES,),
         (
             (_INDEXER, ("_begin",)),
-            (_ELASTIC, ("write", "_job", "_guard", "_place", "of", "_make", "_send", "run", "requests", "body")),
+            (_ELASTIC, ("write", "_job", "_guard", "_place", "of", "_make", "_try", "run", "requests", "body")),
         ),
     ),
     # From Elasticsearch's answer, over the dead letters, until the offsets are to be committed.
     "between bulk and commit": Place(
         ((_ELASTIC, "read"),),
         (
-            (_ELASTIC, ("_take", "_settle", "_settle_one", "read", "_bury", "keep", "buried", "_prove", "outcome")),
-            (_INDEXER, ("_settle",)),
+            (_ELASTIC, ("_take", "_settle", "_settle_one", "read", "_heed", "_bury", "keep", "buried", "_prove")),
+            (_ELASTIC, ("outcome",)),
+            (_INDEXER, ("_settle", "_settle_one")),
         ),
     ),
     "at the commit": Place(

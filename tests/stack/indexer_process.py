@@ -23,6 +23,8 @@ from shippers.clock import SystemClock
 class FileSink:
     """Notes `partition offset first instance` a line, and asks for every seventh record once more."""
 
+    lanes = 2
+
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._asked: set[tuple[TopicPartition, int]] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alerts.audit.booked import books_of
-from alerts.audit.counting import Counted, count, unproven
+from alerts.audit.counting import Counted, Later, count, unproven
 from alerts.state.memory import MemoryState
 from collector.elastic.ageing import Ageing
 from collector.elastic.client import ElasticClient, quoted
@@ -68,8 +68,8 @@ class Both:
         return view
 
     def count(self) -> Counted:
-        behind = {"elastic": False, "lake": False}
-        return count([DAY], "", self.stores, books_of(self.view()), lambda *_: False, behind, "2026-11-22")
+        later = Later(books_of(self.view()), {"elastic": False, "lake": False}, lambda *_: False)
+        return count([DAY], "", self.stores, books_of(self.view()), lambda: later)
 
     def is_archived(self, dataset: str, region: str, day: str, events: int) -> bool:
         names = "elastic", "lake"

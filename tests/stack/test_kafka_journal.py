@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import time
+import tracemalloc
 from contextlib import ExitStack, closing
 
 import pytest
@@ -277,9 +279,34 @@ def test_a_forked_child_appends_by_itself_and_the_parent_goes_on(journal: KafkaJ
         assert sorted(numbers(read_count(reader, 5))) == [1, 2, 3, 4, 5]
 
 
-def test_it_refuses_to_run_on_the_checksum_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["crc32c", "lz4"])
+def test_it_refuses_to_run_on_the_checksum_in_python_or_unpacked(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "crc32c", None)
-    with pytest.raises(Misconfigured, match=r"crc32c: pip install 'lastbeat\[kafka\]'"):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Misconfigured, match=rf"{library}\S*: pip install 'lastbeat\[kafka\]'"):
         KafkaJournal(KafkaSettings(), SystemClock())
+
+
+def test_batches_are_kept_packed_and_a_reader_unpacks_no_more_than_it_needs(
+    journal: KafkaJournal, kafka_settings: KafkaSettings, prefix: str
+) -> None:
+    line = b'{"message":"' + b"the same again and again " * 4_000 + b'"}'
+    header = batch(1).header
+    sent = [seal(dataclasses.replace(header, first=1 + 40 * n), [line] * 40) for n in range(40)]
+    for one in sent:
+        journal.append([one])
+    with closing(admin(kafka_settings)) as client:
+        (found,) = client.describe_log_dirs()[0]["log_dirs"]
+    topics = [topic for topic in found["topics"] if topic["name"].startswith(f"{prefix}.")]
+    kept = sum(partition["partition_size"] for topic in topics for partition in topic["partitions"])
+    assert 0 < kept < sum(len(one.body) for one in sent) / 10
+    with closing(journal.reader("lake", ["business"])) as reader:
+        reader.assigned()
+        tracemalloc.start()
+        try:
+            assert read_count(reader, 1)[0].body == sent[0].body
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 80 * 1024**2 < sum(len(one.body) for one in sent)

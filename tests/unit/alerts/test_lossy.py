@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,10 @@ from alerts.audit.findings import Finding, finding_doc
 from alerts.audit.statement import Difference, Head, Liar, Statement, Writer
 from alerts.book import Book
 from alerts.incidents import Incident, Severity
-from alerts.lossy import Losses
+from alerts.losses import SHARE, Losses
 from alerts.settings import AlertSettings
 from alerts.state.memory import MemoryState
-from collector.ports import Table
+from collector.ports import Row, Table
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 from tests.unit.audit.books import Sender
@@ -40,6 +43,7 @@ class Desk:
 
     def step(self) -> None:
         self.clock.advance(3)
+        self.losses.read()
         self.losses.step()
         self.book.tend()
 
@@ -116,6 +120,87 @@ def test_while_state_is_away_incidents_stay_as_they_are(desk: Desk, monkeypatch:
     assert set(desk.open) == {"lossy/eu/pay"}
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"sink": "lake"},
+        {**finding_doc(finding("shop")), "holes": [7]},
+        {**finding_doc(finding("shop")), "since": "yesterday"},
+        {**finding_doc(finding("shop")), "service": None},
+        {**finding_doc(finding("shop")), "sources": ["archive"]},
+    ],
+)
+def test_a_row_that_makes_no_sense_is_left_out_said_once_and_hides_no_other(
+    desk: Desk, broken: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.put(finding("pay"))
+    desk.state.put_many(Table.AUDIT, {"finding/lake/x": broken})
+    desk.put(finding("mail"))
+    desk.put(filled(finding("pay")))
+    assert set(desk.open) == {"lossy/eu/pay", "lossy/eu/mail"}, "the row may have been of pay"
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
+    assert "finding/lake/x" in caplog.text
+    desk.state.delete(Table.AUDIT, "finding/lake/x")
+    desk.step()
+    assert set(desk.open) == {"lossy/eu/mail"}
+
+
+def test_a_statement_that_makes_no_sense_ends_nothing_of_what_it_told(desk: Desk) -> None:
+    other = Difference("2026-11-20", "eu", "business", "pay1000000.business", "elastic lacks 7–9, which the lake has")
+    Writer(desk.state).write(Statement(Head(1.0, 1.0, differences=(other,), counted_at=5.0), ()))
+    desk.step()
+    for broken in ({"at": "x", "since": 1.0}, {"at": 1.0, "since": 1.0, "differences": [{"day": "2026-11-20"}]}):
+        desk.state.put_many(Table.AUDIT, {"statement/head": broken})
+        desk.step()
+        assert set(desk.open) == {"lossy/store/eu"}
+
+
+class Stuck(MemoryState):
+    """Answers nothing of the audit until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def scan(self, table: Table, prefix: str = "") -> Iterator[Row]:
+        if table is Table.AUDIT:
+            self.asked.set()
+            self.answer.wait(10)
+        return super().scan(table, prefix)
+
+
+def test_the_watch_goes_on_while_what_the_audit_found_is_not_answered(desk: Desk) -> None:
+    stuck, stop = Stuck(), threading.Event()
+    losses = Losses(stuck, desk.book, desk.clock)
+    losses.step()
+    thread = threading.Thread(target=losses.run, args=(stop,), daemon=True)
+    thread.start()
+    assert stuck.asked.wait(5)
+    for _ in range(1_000):
+        losses.step()
+    assert thread.is_alive()
+    stop.set()
+    stuck.answer.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_reading_takes_at_most_a_tenth_of_the_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, read_at = threading.Event(), list[float]()
+
+    def slow() -> bool:
+        read_at.append(desk.clock.monotonic())
+        desk.clock.advance(3.0)
+        if len(read_at) == 5:
+            stop.set()
+        return True
+
+    desk.losses.step()
+    monkeypatch.setattr(desk.losses, "read", slow)
+    desk.losses.run(stop)
+    assert {later - before for before, later in pairwise(read_at)} == {3.0 * SHARE}
+
+
 def test_liars_and_stores_that_differ_are_told_and_end(desk: Desk) -> None:
     liar = Liar("lake", "pay1000000.business", "eu", "pay", "pay-1", "overlap: 1-10 and 5-14")
     other = Difference("2026-11-20", "eu", "business", "pay1000000.business", "elastic lacks 7–9, which the lake has")
@@ -142,10 +227,12 @@ def test_an_auditor_and_a_watch_on_one_state_tell_a_loss_in_time_and_its_end(tmp
     began = world.clock.monotonic()
     while not desk.open:
         world.run(1)
+        desk.losses.read()
         desk.losses.step()
         assert world.clock.monotonic() - began < 25
     assert "1–50 of pay-1" in desk.open["lossy/eu/pay"].why
     world.journal.append([lost])
     world.run(3)
+    desk.losses.read()
     desk.losses.step()
     assert desk.open == {}

@@ -23,6 +23,8 @@ BEATS = TopicPartition("lastbeat.cn-east.heartbeat", 0)
 class Sink:
     """Keeps what it is given; `script` holds what the next writes do: an error, or the indices to try again."""
 
+    lanes = 1
+
     def __init__(self, positions: Mapping[TopicPartition, int] | None = None) -> None:
         self.script: list[Exception | set[int]] = []
         self.written: list[list[Record]] = []
@@ -131,6 +133,24 @@ def test_the_offset_never_passes_the_lowest_record_to_be_tried_again() -> None:
     bench.clock.advance(2)
     bench.steps(8)
     assert bench.committed()[TP] == 4
+
+
+def test_a_sink_that_gives_back_a_copy_of_a_record_loses_nothing() -> None:
+    """An outcome is known by its place, not by which object it holds."""
+    bench = Bench(Sink())
+    write = bench.sink.write
+    bench.sink.write = lambda records: [  # type: ignore[method-assign]
+        dataclasses.replace(outcome, record=dataclasses.replace(outcome.record, body=b"")) for outcome in write(records)
+    ]
+    bench.sink.script = [{0}]
+    bench.journal.append([batch(1), batch(2)])
+    bench.steps(1)
+    bench.clock.advance(2)
+    bench.steps(2)
+    bench.clock.advance(120)
+    bench.steps(6)
+    assert [[record.offset for record in records] for records in bench.sink.written] == [[0, 1], [0]]
+    assert bench.committed()[TP] == 2
 
 
 def test_a_canary_reaches_no_sink_and_holds_nothing_back() -> None:
@@ -289,6 +309,23 @@ def test_nothing_of_a_partition_that_went_to_another_reader_is_written_or_commit
     assert bench.committed() == {BEATS: 1}
 
 
+def test_when_all_that_it_holds_goes_to_another_reader_while_the_sink_is_down_it_goes_on_with_the_rest() -> None:
+    bench = Bench(Sink())
+    bench.sink.script = [Unavailable("down")]
+    bench.reader.assigned = lambda: {TP}  # type: ignore[method-assign]
+    bench.journal.append([batch(1)])
+    bench.steps(5)
+    assert bench.indexer.counters.pauses == 1
+    assert not bench.sink.written
+    bench.reader.assigned = lambda: {BEATS}  # type: ignore[method-assign]
+    bench.journal.append([batch(1, "heartbeat")])
+    bench.steps(1)
+    bench.clock.advance(60)
+    bench.steps(8)
+    assert [record.tp for written in bench.sink.written for record in written] == [BEATS]
+    assert bench.indexer.health()["status"] == "ok"
+
+
 def test_a_commit_that_fails_is_made_up_for_and_writes_nothing_twice() -> None:
     bench = Bench(Sink())
     commit = bench.reader.commit
@@ -311,11 +348,23 @@ def _fail(positions: Mapping[TopicPartition, int]) -> None:
 
 def test_a_gap_is_reported_even_when_it_cannot_be_asked_what_was_settled() -> None:
     bench = Bench(Sink(positions={TP: 0}))
-    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    bench.journal.append([batch(n) for n in range(2, 6)])
     bench.journal.delete_before(TP, 3)
     bench.reader.committed = _unknown
     bench.steps(2)
     assert len(bench.indexer.counters.gaps) == 1
+
+
+def test_a_journal_that_was_made_anew_and_outgrew_the_sinks_position_is_read_from_its_beginning() -> None:
+    bench = Bench(Sink(positions={TP: 2}))
+    bench.reader.commit({TP: 0})  # as a group does when it joins
+    bench.journal.append([batch(n) for n in range(1, 6)])
+    bench.steps(2)
+    bench.clock.advance(60)
+    bench.steps(2)
+    assert [record.offset for records in bench.sink.written for record in records] == [0, 1, 2, 3, 4]
 
 
 def _unknown() -> Mapping[TopicPartition, int]:

@@ -84,6 +84,22 @@ def test_what_is_settled_is_in_the_ledger_once_it_is_committed() -> None:
     assert bench.indexer.metrics()["ledger_streams"] == 1
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_when_all_that_the_ledger_lacks_goes_to_another_reader_it_goes_on_with_the_rest(began: bool) -> None:
+    bench = Bench()
+    bench.reader.assigned = lambda: {EAST}  # type: ignore[method-assign]
+    bench.steps(int(began))
+    bench.state.writes_left = 0
+    bench.journal.append([batch(1)])
+    bench.steps()
+    assert bench.indexer.health()["status"] == "waiting"
+    bench.reader.assigned = lambda: set()  # type: ignore[method-assign]
+    bench.steps()
+    bench.state.writes_left = None
+    bench.steps(80)
+    assert bench.indexer.health()["why"] == ""
+
+
 @pytest.mark.parametrize("keeps_positions", [False, True])
 def test_while_the_ledger_can_not_be_kept_nothing_is_committed_and_it_goes_on_by_itself(
     keeps_positions: bool, caplog: pytest.LogCaptureFixture

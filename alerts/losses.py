@@ -1,0 +1,150 @@
+"""Brings what the auditor found to the watch as incidents, and lets nothing of it delay or stop a page: it is read on
+a thread of its own, for at most a tenth of the time, what can't be read is left out, and the watch is handed the rest.
+
+While State is away incidents stay as they are, and while a row can't be read none of them ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from collector.complaint import Complaint
+from collector.ports import State, Table
+from shippers.clock import Clock
+from shippers.errors import LastbeatError
+
+from .audit.findings import PREFIX, Finding, finding_from
+from .audit.statement import HEAD, Head, read_head
+from .book import Book
+from .lossy import differences, lies, loss, over, scopes
+from .transitions import Draft
+
+log = logging.getLogger("lastbeat.alerts.losses")
+
+EVERY_S, AFTER_FAILURE_S = 2.0, 10.0
+SHARE = 10
+"""What took t to read is not read again before nine times t have passed."""
+KINDS = ("lossy", "lying")
+
+T = TypeVar("T", Finding, Head)
+_UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is to be open, and what is over and why, by incident key."""
+
+    drafts: Mapping[str, Draft]
+    over: Mapping[str, str]
+
+
+class Losses:
+    """`run` reads, on a thread of its own; `step` takes over what was read, on the watch's. `state` is best one of its
+    own too: nobody shall wait for a lock that a long read holds."""
+
+    def __init__(self, state: State, book: Book, clock: Clock) -> None:
+        self._state, self._book, self._clock = state, book, clock
+        self._told: deque[Told] = deque(maxlen=1)
+        self._begun = False
+        self._trouble = Complaint(
+            log, clock, "what the audit found can't all be read: what it told of stays open", "it can be read again"
+        )
+
+    # --- on the watch's thread ---
+
+    def step(self) -> None:
+        """Open, raise and resolve what was read since. Never raises, asks nobody."""
+        self._begun = True
+        try:
+            told = self._told.popleft()
+        except IndexError:
+            return
+        try:
+            for draft in told.drafts.values():
+                self._book.open(draft)
+            for key, words in told.over.items():
+                self._book.resolve(key, words)
+        except Exception:
+            log.exception("what the audit found could not be told")
+
+    # --- on its own ---
+
+    def run(self, stop: threading.Event) -> None:
+        """Read again and again until `stop` is set. Begins with the watch's first round: then it knows what is open."""
+        pause_s = EVERY_S
+        while not self._clock.wait(stop, pause_s):
+            began, done = self._clock.monotonic(), False
+            try:
+                done = not self._begun or self.read()
+            except Exception:
+                if not stop.is_set():  # else what it reads was closed under it
+                    log.exception("what the audit found could not be read")
+            took_s = self._clock.monotonic() - began
+            pause_s = max(EVERY_S if done else AFTER_FAILURE_S, (SHARE - 1) * took_s)
+
+    def read(self) -> bool:
+        """Read once, and hand it over; False if State is away."""
+        bad: list[str] = []
+        try:
+            findings, head = self._findings(bad), self._head(bad)
+        except (LastbeatError, *_UNREADABLE) as error:
+            self._trouble.note(str(error))
+            return False
+        self._trouble.note(f"{len(bad)} rows make no sense: {'; '.join(bad[:3])}" if bad else "")
+        already = {each.dedup_key for each in self._book.opens() if each.kind in KINDS}
+        lost = [each for each in findings if each.ended_at is None]
+        drafts = {key: loss(key, group) for key, group in scopes(lost, already).items()}
+        if head is not None:
+            drafts |= {draft.dedup_key: draft for draft in (*lies(head), *differences(head))}
+        ended = already - drafts.keys() if not bad else ()
+        self._told.append(Told(drafts, {key: over(key, findings, drafts) for key in ended}))
+        return True
+
+    def _findings(self, bad: list[str]) -> list[Finding]:
+        found = []
+        for row in self._state.scan(Table.AUDIT, PREFIX):
+            try:
+                finding = _checked(finding_from(row.doc))
+                sum(finding.sources.values())
+                found.append(finding)
+            except _UNREADABLE as error:
+                bad.append(f"{row.key} ({error})")
+        return sorted(found, key=lambda each: (each.ended_at is not None, each.opened_at, each.key))
+
+    def _head(self, bad: list[str]) -> Head | None:
+        try:
+            head = read_head(self._state)
+            if head is None:
+                return None
+            for each in (*head.liars, *head.differences):
+                _check(each)
+            return _checked(head)
+        except _UNREADABLE as error:
+            bad.append(f"{HEAD} ({error})")
+            return None
+
+
+def _checked(row: T) -> T:
+    _check(row)
+    return row
+
+
+def _check(row: object) -> None:
+    """Whether what stands in its fields is of their type: an incident that isn't sound would trouble the whole book."""
+    for field in dataclasses.fields(row):  # type: ignore[arg-type]  # it is a dataclass
+        value = getattr(row, field.name)
+        if not isinstance(value, _TYPES.get(str(field.type), (object,))):
+            raise TypeError(f"{field.name} is {value!r:.50}")

@@ -1,0 +1,217 @@
+"""The audit: what the senders' own logs say, held against what is really in the store, and incidents against the truth.
+
+Pure: records in, verdicts out. It uses none of the product's own accounts but the two that the promise is about: the
+drops that a process says it counted, and the numbers that void batches and dead letters account for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alerts.incidents import Incident
+
+SEALED_AT_MOST = 8_000
+"""Events that a shipper holds with numbers given and not yet acknowledged: two requests of twenty batches of 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one sender, from its start to its end, as its side log has it."""
+
+    name: str
+    intent: int
+    returned: int
+    boot: str = ""
+    killed: bool = False
+    spooled: bool = False
+    buffer_events: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is there of one run: how often each of its events is stored, and by number of events what was
+    dead-lettered, what void batches account for, and what its beats say was dropped."""
+
+    stored: Mapping[int, int] = field(default_factory=dict)
+    dead: int = 0
+    void: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One run's account. `unaccounted` is never negative: what is said to be gone and isn't counts as wrong as well."""
+
+    run: Run
+    emitted: int
+    once: int
+    dead: int
+    counted: int
+    cut_off: int
+    duplicates: int
+    unaccounted: int
+    why: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is missing, and nothing is there twice."""
+        return not self.unaccounted and not self.duplicates
+
+
+def balance(run: Run, kept: Kept) -> Balance:
+    """The account of one run.
+
+    What its last log call had only begun counts as emitted if it is anywhere, and else not at all. What a SIGKILL cut
+    off of a run without a spool is its own column: it must be the end of what was emitted, for what is sent is sent in
+    order, unless events were dropped before; and no more than its memory may hold.
+    """
+    beyond = [number for number in kept.stored if not 0 < number <= run.intent]
+    duplicates = sum(times - 1 for times in kept.stored.values())
+    counted = kept.void + kept.dropped
+    there = len(kept.stored) - len(beyond)
+    missing = run.returned - sum(number <= run.returned for number in kept.stored if number not in beyond)
+    missing -= kept.dead + counted
+    emitted = run.returned
+    if run.intent > run.returned and (run.intent in kept.stored or missing == -1):
+        emitted += 1
+        missing += run.intent not in kept.stored
+    cut_off, why = 0, ""
+    if run.killed and not run.spooled and missing > 0:
+        cut_off, missing = missing, 0
+        why = _not_a_tail(run, kept, cut_off)
+        if why:
+            cut_off, missing = 0, cut_off
+    elif missing:
+        lacking = _ranges(set(range(1, run.returned + 1)) - set(kept.stored))
+        why = f"{missing:+d}: not stored are {lacking}; dead {kept.dead}, void {kept.void}, dropped {kept.dropped}"
+    if beyond:
+        why = f"stored, but never emitted: {_ranges(beyond)}"
+    unaccounted = abs(missing) + len(beyond)
+    once = there - sum(times > 1 for number, times in kept.stored.items() if number not in beyond)
+    return Balance(run, emitted, once, kept.dead, counted, cut_off, duplicates, unaccounted, why)
+
+
+def _not_a_tail(run: Run, kept: Kept, cut_off: int) -> str:
+    """Why what is missing can't be what the SIGKILL cut off; '' if it can."""
+    if cut_off > run.buffer_events + SEALED_AT_MOST:
+        return f"{cut_off} cut off, more than its memory may hold"
+    if kept.dropped or kept.dead or kept.void:
+        return ""
+    first = run.returned - cut_off + 1
+    late = [number for number in kept.stored if number >= first and number <= run.returned]
+    return f"missing, and not the end: what came after is stored, {_ranges(late)}" if late else ""
+
+
+def _ranges(numbers: Collection[int]) -> str:
+    """Numbers as a person reads them: 3-7, 9."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    words = [f"{first}-{last}" if last > first else f"{first}" for first, last in found[:5]]
+    return ", ".join(words) + (f" and {len(found) - 5} ranges more" if len(found) > 5 else "") or "none"
+
+
+# --- alarms ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that was really wrong: with one service, or, `service` being '', with the platform's sight.
+
+    Times are seconds since the epoch; `until` is None for what was never healed. `zone`: of all senders of that zone.
+    """
+
+    began_at: float
+    until: float | None
+    service: str = ""
+    zone: str = ""
+    words: str = ""
+
+    def lasted_s(self, now: float) -> float:
+        """How long it lasted, or lasts by now."""
+        return (now if self.until is None else self.until) - self.began_at
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """False and missed alarms, each in words."""
+
+    false: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    longest_blind_s: float = 0.0
+    told: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be called late: `grace_s` of the senders, how many restarts in a short time are a crash loop, and how
+    long after the end of a trouble it may still be told, because the watch had to catch up first."""
+
+    grace_s: float
+    crash_loop_restarts: int = 5
+    tells_late_s: float = 20.0
+
+
+def alarms(
+    incidents: Iterable[Incident], troubles: Sequence[Trouble], dead: Collection[str], rules: Rules, now: float
+) -> Alarms:
+    """Hold the incidents of these troubles' time against what was really wrong. `dead` are the services that died for
+    good: each must be told, and once."""
+    known = list(incidents)
+    false: list[str] = []
+    for incident in known:
+        if not any(_explains(trouble, incident, rules, now) for trouble in troubles):
+            false.append(_words(incident, "nothing was wrong there"))
+        elif (
+            incident.is_open
+            and incident.calm_since is None
+            and not (incident.kind in ("down", "instance") and incident.service in dead)
+        ):
+            false.append(_words(incident, "it is over, and still open"))
+        elif (openings := 1 + incident.reopened) > (most := _reasons(incident, troubles, rules, now)):
+            false.append(_words(incident, f"told {openings} times, for {most} faults at most"))
+    missed: list[str] = []
+    for service in sorted(dead):
+        pages = [one for one in known if one.kind == "down" and one.service == service and one.is_open]
+        if not pages:
+            missed.append(f"{service} died, and nobody was told")
+        elif not any(notice.delivered_at is not None for notice in pages[0].notices):
+            missed.append(f"{service} died, and the page never went out")
+        false += [_words(one, "told a second time") for one in pages[1:]]
+    blind = [(one.resolved_at or now) - one.began_at for one in known if one.kind in ("blind", "unreachable")]
+    return Alarms(tuple(false), tuple(missed), max(blind, default=0.0), len(known))
+
+
+def _explains(trouble: Trouble, incident: Incident, rules: Rules, now: float) -> bool:
+    """Whether a trouble is a good reason for an incident. A service is silent for longer than interval and grace only
+    if it was ill for longer than the grace."""
+    opened = incident.opened_at
+    if trouble.began_at > opened:
+        return False
+    if incident.kind in ("blind", "unreachable"):
+        until = now if trouble.until is None else trouble.until
+        return opened <= until + rules.tells_late_s and (not trouble.service or incident.kind == "unreachable")
+    if incident.kind == "flapping":
+        return trouble.service == incident.service
+    if incident.kind not in ("down", "instance"):
+        return False
+    return trouble.service == incident.service and trouble.lasted_s(now) >= rules.grace_s
+
+
+def _reasons(incident: Incident, troubles: Sequence[Trouble], rules: Rules, now: float) -> int:
+    """How often an incident may have begun: once for each trouble that could be its reason."""
+    if incident.kind == "flapping":
+        return int(sum(trouble.service == incident.service for trouble in troubles) >= rules.crash_loop_restarts)
+    if incident.kind in ("blind", "unreachable"):
+        return (
+            sum(not trouble.service for trouble in troubles) + sum(bool(trouble.service) for trouble in troubles) // 3
+        )
+    return sum(trouble.service == incident.service and trouble.lasted_s(now) >= rules.grace_s for trouble in troubles)
+
+
+def _words(incident: Incident, why: str) -> str:
+    return f"{incident.kind}: {incident.summary} ({incident.why}): {why}"

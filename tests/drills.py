@@ -1,0 +1,36 @@
+"""Short drills for tests: a site of its own in a temporary folder, one schedule, the result in words if it is bad."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from compose.drill.run import Result, drill
+from compose.drill.schedule import Planned, Schedule
+from compose.drill.site import Site
+from compose.drill.table import show
+from compose.stack import Stack
+from shippers.clock import SystemClock
+
+SENDERS, RATE = 12, 4_500.0
+MUTANTS = Path(__file__).parent / "faults" / "mutants.py"
+
+
+def played(
+    data: Path, schedule: Schedule, stack: Stack | None = None, *, mutant: str = "", rate: float = RATE
+) -> Result:
+    """Run one schedule; what came of it, printed. `mutant` breaks the indexer's code on purpose: see tests/faults."""
+    data.chmod(0o755)
+    entries: Mapping[str, Sequence[str]] = {"indexer": (str(MUTANTS), mutant)} if mutant else {}
+    with Site(data / "site", SystemClock(), stack, entries) as site:
+        result = drill(site, schedule, rate, print, threading.Event())
+    show(Console(width=160), result)
+    return result
+
+
+def scripted(form: str, span_s: float, *faults: Planned) -> Schedule:
+    """A schedule by hand."""
+    return Schedule(0, form, span_s, SENDERS, tuple(sorted(faults, key=lambda one: one.at_s)))

@@ -1,0 +1,156 @@
+"""The audit: what is missing, double or said twice is found; what is explained is not called wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.incidents import Incident, Notice, Severity, Status
+from compose.drill.reckoning import Kept, Rules, Run, Trouble, alarms, balance
+
+NOW = 1_000.0
+RULES = Rules(grace_s=2.0)
+DELIVERED = (Notice("on-call", "firing", 500.0, 500.0, 1, 501.0),)
+
+
+def stored(*numbers: int) -> Counter[int]:
+    return Counter(numbers)
+
+
+def upto(count: int, but: tuple[int, ...] = ()) -> Counter[int]:
+    return Counter(number for number in range(1, count + 1) if number not in but)
+
+
+def test_all_stored_once_is_sound():
+    found = balance(Run("a", 10, 10), Kept(upto(10)))
+    assert (found.emitted, found.once, found.unaccounted, found.duplicates) == (10, 10, 0, 0)
+    assert found.is_good
+
+
+@given(st.integers(1, 50), st.data())
+def test_every_missing_event_is_unaccounted(count, data):
+    gone = tuple(data.draw(st.sets(st.integers(1, count), min_size=1)))
+    found = balance(Run("a", count, count), Kept(upto(count, gone)))
+    assert found.unaccounted == len(gone)
+    assert not found.is_good
+
+
+def test_what_is_missing_is_named():
+    assert "3-5, 9" in balance(Run("a", 10, 10), Kept(upto(10, (3, 4, 5, 9)))).why
+
+
+@pytest.mark.parametrize("kept", [{"dead": 2}, {"void": 2}, {"dropped": 2}, {"dead": 1, "dropped": 1}])
+def test_what_is_counted_is_accounted_for(kept):
+    found = balance(Run("a", 10, 10), Kept(upto(10, (4, 7)), **kept))
+    assert found.is_good
+    assert found.emitted == found.once + found.dead + found.counted
+
+
+def test_counted_as_gone_and_there_is_wrong_as_well():
+    assert balance(Run("a", 10, 10), Kept(upto(10), dropped=3)).unaccounted == 3
+
+
+def test_twice_is_a_duplicate():
+    found = balance(Run("a", 10, 10), Kept(upto(10) + stored(5, 5, 6)))
+    assert (found.duplicates, found.once, found.unaccounted) == (3, 8, 0)
+
+
+def test_stored_but_never_emitted_is_wrong():
+    found = balance(Run("a", 10, 10), Kept(upto(12)))
+    assert found.unaccounted == 2
+    assert "never emitted" in found.why
+
+
+@pytest.mark.parametrize(
+    ("kept", "emitted"), [(Kept(upto(10)), 10), (Kept(upto(11)), 11), (Kept(upto(10), void=1), 11)]
+)
+def test_a_log_call_that_was_under_way_may_count_or_not(kept, emitted):
+    found = balance(Run("a", 11, 10, killed=True, spooled=True), kept)
+    assert found.is_good
+    assert found.emitted == emitted
+
+
+def test_what_a_kill_cut_off_without_a_spool_is_its_own_column():
+    found = balance(Run("a", 10, 10, killed=True), Kept(upto(7)))
+    assert (found.cut_off, found.unaccounted) == (3, 0)
+
+
+def test_but_only_the_end_can_be_cut_off():
+    found = balance(Run("a", 10, 10, killed=True), Kept(upto(10, (4, 5, 10))))
+    assert (found.cut_off, found.unaccounted) == (0, 3)
+
+
+def test_and_no_more_than_memory_holds():
+    found = balance(Run("a", 20_000, 20_000, killed=True, buffer_events=1_000), Kept(upto(5)))
+    assert found.unaccounted == 19_995
+
+
+def test_with_a_spool_a_kill_excuses_nothing():
+    assert balance(Run("a", 10, 10, killed=True, spooled=True), Kept(upto(7))).unaccounted == 3
+    assert balance(Run("a", 10, 10, killed=True, spooled=True), Kept(upto(7), void=3)).is_good
+
+
+def incident(kind="down", service="pay", opened_at=500.0, *, resolved=True, reopened=0, notices=DELIVERED) -> Incident:
+    return Incident(
+        f"{kind}-{service}", f"{kind}/{service}", kind, Severity.PAGE, Status.RESOLVED if resolved else Status.FIRING,
+        "drill", service, "", "", f"{service} is {kind}", "why", opened_at - 3, opened_at,
+        resolved_at=opened_at + 5 if resolved else None, notices=notices, reopened=reopened,
+    )  # fmt: skip
+
+
+def judged(incidents, troubles=(), dead=()):
+    return alarms(incidents, troubles, dead, RULES, NOW)
+
+
+def test_an_incident_without_any_trouble_is_false():
+    assert len(judged([incident()]).false) == 1
+
+
+def test_a_service_that_was_away_for_long_enough_is_rightly_called_down():
+    assert not judged([incident()], [Trouble(495, 502, "pay")]).false
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble(499, 500.5, "pay"),  # too short to be late
+        Trouble(495, 502, "shop"),  # another's
+        Trouble(501, 520, "pay"),  # began afterwards
+        Trouble(490, 502),  # the platform was blind: nobody may be accused for that
+    ],
+)
+def test_any_other_trouble_is_no_reason_to_call_it_down(trouble):
+    assert len(judged([incident()], [trouble]).false) == 1
+
+
+def test_blindness_is_told_rightly_while_there_is_some_and_not_long_after():
+    blind = incident("blind", "")
+    assert not judged([blind], [Trouble(490, 495)]).false
+    assert judged([blind], [Trouble(400, 410)]).false
+    assert judged([blind], [Trouble(490, 495, "pay")]).false
+
+
+def test_more_often_told_than_there_were_faults_is_false():
+    assert judged([incident("blind", "", reopened=1)], [Trouble(490, 505)]).false
+    assert not judged([incident("blind", "", reopened=1)], [Trouble(490, 505), Trouble(480, 486)]).false
+
+
+def test_what_is_over_and_still_open_is_false():
+    assert judged([incident(resolved=False)], [Trouble(495, 502, "pay")]).false
+
+
+def test_who_died_must_be_told_once_and_delivered():
+    death = [Trouble(495, None, "pay")]
+    assert judged([], death, {"pay"}).missed
+    assert judged([incident(resolved=False, notices=())], death, {"pay"}).missed
+    told = judged([incident(resolved=False)], death, {"pay"})
+    assert (told.false, told.missed) == ((), ())
+    assert judged([incident(resolved=False)] * 2, death, {"pay"}).false
+    assert judged([incident()], death, {"pay"}).missed, "resolved, though nobody came back"
+
+
+def test_the_longest_blind_time_is_told():
+    assert judged([incident("blind", "")], [Trouble(490, 505)]).longest_blind_s == 8.0
