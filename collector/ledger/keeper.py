@@ -269,8 +269,13 @@ class LedgerKeeper:
         self._lies[lie.kind] += 1
         if lie.stream not in self._lying:
             self._lying.add(lie.stream)
-            log.error("stream %s lies (%s), seen at %s: %s; it counts as unproven", lie.stream, lie.kind, lie.where or "no one place",
-                      lie.words)  # fmt: skip
+            log.error(
+                "stream %s lies (%s)%s: %s; it counts as unproven",
+                lie.stream,
+                lie.kind,
+                f", seen at {lie.where}" if lie.where else "",
+                lie.words,
+            )
 
     def _change_key(self, tp: TopicPartition) -> str:
         self._flushes += 1
