@@ -24,7 +24,7 @@ from .account import PIECES, Account, Lie
 from .beginning import Beginning
 from .documents import chunks, merge_doc, to_doc
 from .ledger import Ledger
-from .shelf import Kept, key_of, next_generation, outdated, read, was_rebuilt, written
+from .shelf import Kept, Reached, key_of, next_generation, outdated, read, was_rebuilt, written
 
 log = logging.getLogger("lastbeat.ledger")
 
@@ -37,12 +37,13 @@ _DAY_S = 86_400
 
 @dataclass(slots=True)
 class _Book:
-    """One partition. `fresh` is what isn't kept yet; `position` is how far the ledger goes, as it is kept; `generation`
-    is the last snapshot that is in here, `known` are the changes in State that are; `changes` and `entries` count what
-    was written since."""
+    """One partition. `fresh` is what isn't kept yet; `epoch` and `position` are how far the ledger goes, as it is kept;
+    `generation` is the last snapshot that is in here, `known` are the changes in State that are; `changes` and
+    `entries` count what was written since."""
 
     ledger: Ledger = field(default_factory=Ledger)
     fresh: Ledger = field(default_factory=Ledger)
+    epoch: int = 0
     position: int | None = None
     generation: str = ""
     known: set[str] = field(default_factory=set)
@@ -92,12 +93,23 @@ class LedgerKeeper:
             if book.position is None:
                 book.position = starts.get(tp, 0)
                 key = self._change_key(tp)
-                begun[key] = {"position": book.position}
+                begun[key] = {"epoch": book.epoch, "position": book.position}
                 book.known.add(key)
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
         return {tp: book.position for tp, book in books.items()}
+
+    def begin_anew(self, tp: TopicPartition, position: int) -> None:
+        """The journal of a partition that was taken over begins anew: what was reached in the old one says nothing of
+        this one, which is read from `position`. Durable on return; raises Unavailable."""
+        with self._lock:
+            book, key = self._books[tp], self._change_key(tp)
+        self._state.put_many(Table.LEDGER, {key: {"epoch": book.epoch + 1, "position": position}})
+        with self._lock:
+            book.epoch, book.position = book.epoch + 1, position
+            book.known.add(key)
+            book.changes += 1
 
     def forget(self, tps: Iterable[TopicPartition]) -> None:
         """These are another's now; what isn't kept yet of them it reads again, as it isn't committed."""
@@ -139,7 +151,7 @@ class LedgerKeeper:
                 reached = max((at for at in (book.position, positions.get(tp)) if at is not None), default=None)
                 if book.fresh or reached != book.position:
                     key = self._change_key(tp)
-                    documents[key] = {"position": reached, **to_doc(book.fresh)}
+                    documents[key] = {"epoch": book.epoch, "position": reached, **to_doc(book.fresh)}
                     books.append((book, key, reached))
         if not documents:
             return
@@ -195,10 +207,11 @@ class LedgerKeeper:
             book.ledger.fold(now - QUIET_S)
             for lie in book.ledger.bound():
                 self._say(lie)
-            positions = [at for at in (book.position, kept.position) if at is not None]
+            reached = _further(book, kept)
         generation = next_generation(kept.generation, self._owner)
         self._write_snapshot(tp, book.ledger, generation)
-        at = {"position": max(positions, default=None), "generation": generation, "owner": self._owner}
+        epoch, position = reached or (0, None)
+        at = {"epoch": epoch, "position": position, "generation": generation, "owner": self._owner}
         version = None if kept.at is None else kept.at.version
         try:
             self._state.put(Table.LEDGER, key_of("at", self._sink, tp), at, version)
@@ -230,7 +243,9 @@ class LedgerKeeper:
             }
 
     def _opened(self, kept: Kept) -> _Book:
-        book = _Book(position=kept.position, generation=kept.generation, known=set(kept.changes))
+        book = _Book(generation=kept.generation, known=set(kept.changes))
+        if kept.reached is not None:
+            book.epoch, book.position = kept.reached
         book.changes = len(kept.changes)
         for doc in (*kept.snapshot, *kept.changes.values()):
             merge_doc(book.ledger, doc)
@@ -304,15 +319,22 @@ class LedgerKeeper:
         return _day(self._clock.time() - self._keep_days * _DAY_S)
 
     def _reload(self, tp: TopicPartition) -> bool:
-        book = self._opened(read(self._state, self._sink, [tp]).get((self._sink, tp), Kept()))
+        kept = read(self._state, self._sink, [tp]).get((self._sink, tp), Kept())
+        book = self._opened(kept)
         with self._lock:
             mine = self._books.get(tp)
             if mine is not None:
                 book.ledger.merge(mine.fresh)
                 book.fresh = mine.fresh
-                book.position = max((at for at in (book.position, mine.position) if at is not None), default=None)
+                book.epoch, book.position = _further(mine, kept) or (0, None)
                 self._books[tp] = book
         return False
+
+
+def _further(book: _Book, kept: Kept) -> Reached | None:
+    """How far a ledger goes, of what is known and what is kept."""
+    known = [] if book.position is None else [(book.epoch, book.position)]
+    return max([*known, *([kept.reached] if kept.reached is not None else [])], default=None)
 
 
 def _is_due(book: _Book) -> bool:

@@ -1,7 +1,7 @@
 """Where the ledger lies in State, and how it is read from there so that nothing is missed.
 
-    at/<sink>/<topic>/<partition>                          {position, generation}: the snapshot that counts
-    d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the position that it reached
+    at/<sink>/<topic>/<partition>                          {epoch, position, generation}: the snapshot that counts
+    d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the epoch and position it reached
     s/<sink>/<topic>/<partition>/<generation>/<chunk>      a snapshot's documents
 
     done/<sink>                                            the ledger was begun: rebuilt to the end, if there was need
@@ -23,6 +23,10 @@ REBUILT = -1
 """The partition of what was rebuilt."""
 _REBUILT_MARK = "-rebuilt"
 _ATTEMPTS = 10
+
+Reached = tuple[int, int]
+"""How far a ledger goes: epoch and position. A journal that begins anew begins an epoch, in which positions that were
+reached in an earlier one say nothing."""
 _FEW = 4
 """Of so many partitions each is asked for alone."""
 
@@ -78,8 +82,14 @@ class Kept:
     @property
     def position(self) -> int | None:
         """Everything below is settled."""
+        return self.reached[1] if self.reached else None
+
+    @property
+    def reached(self) -> Reached | None:
+        """The same, with the epoch that it is of."""
         docs = [*([self.at.doc] if self.at is not None else []), *self.changes.values()]
-        return max((doc["position"] for doc in docs if doc.get("position") is not None), default=None)
+        known = [(int(doc.get("epoch", 0)), int(doc["position"])) for doc in docs if doc.get("position") is not None]
+        return max(known, default=None)
 
 
 def read(
