@@ -79,6 +79,9 @@ def over(key: str, findings: Iterable[Finding], drafts: Mapping[str, Draft]) -> 
         for each in findings
         if each.ended_at is not None and region in ("", each.region) and service in ("", each.service)
     ]
+    if given_up := [each for each in filled if each.given_up]:
+        named = _listed(dict.fromkeys(each.words for each in given_up), 5)
+        return f"given up, {sum(each.missing for each in given_up):,} events are lost: {named}"
     sources: dict[str, int] = defaultdict(int)
     for each in filled:
         for source, number in each.sources.items():

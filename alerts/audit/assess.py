@@ -6,16 +6,17 @@ what the ledger has read already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from collector.ledger.intervals import Interval
 
 from .accounts import Accounts
 from .barrier import Barriers
 from .findings import KEPT_S, Finding
-from .reconcile import Facts, Judged, Verdict, acked_by, judge
-from .said import AUDITED, Boot, Mark, Roll, Stream, day_of
+from .reconcile import Facts, Judged, Verdict, acked_by, cut, judge, size
+from .said import AUDITED, Boot, Gone, Mark, Roll, Stream, day_of
 
 Name = tuple[str, str]
 """A sink, and a stream."""
@@ -26,7 +27,8 @@ LIES_EVERY_S = 2.0
 SWEEP_S_A_BOOT = 2e-4
 FORGET_S = 86_400.0
 KEEP_OPEN_S = 35 * 86_400.0
-"""A boot that ended is forgotten after the one if it is settled, after the other in any case."""
+"""A boot that ended is forgotten after the one if it is settled, after the other in any case; and after twice that for
+good, so that nothing which is counted of it can be taken back."""
 
 
 class Assessor:
@@ -47,6 +49,8 @@ class Assessor:
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
+        self._passed: dict[tuple[str, str], int] = {}
+        """Up to which round each sink has read each topic. It never falls, though barriers are let go."""
         self._sweep_at = float("-inf")
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
@@ -54,6 +58,19 @@ class Assessor:
     def take(self, boots: Iterable[str]) -> None:
         """Something was heard of these: they are looked at again."""
         self._open.update(dict.fromkeys(boots))
+
+    def hear(self, boot: Boot) -> None:
+        """A beat of this boot was read, in order. Of a sink's time before it was known, others are read later than it
+        was met: what they say is as old as what was read before."""
+        self._open[boot.boot] = None
+        for sink, since in self.sinks.items():
+            if boot.at < since and boot.born_at <= since - LIVES_BEFORE_S:
+                self._exempt(boot, sink)
+
+    def _exempt(self, boot: Boot, sink: str) -> None:
+        for stream in boot.datasets.values():
+            stream.proven[sink] = max(stream.acked, stream.proven_to(sink))
+        self._roll.touched.add(boot.boot)
 
     def step(self, round_: int, seen: float, now: float) -> None:
         """Judge what can be. The ledger was read after the beats of this round, and before its ends were asked for."""
@@ -80,7 +97,7 @@ class Assessor:
             for sink in self.sinks:
                 at = passed.get((sink, topic))
                 if at is None:
-                    at = passed[sink, topic] = self._barriers.passed(topic, partial(self._accounts.position, sink))
+                    at = passed[sink, topic] = self._pass(sink, topic)
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
@@ -89,13 +106,22 @@ class Assessor:
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
 
+    def _pass(self, sink: str, topic: str) -> int:
+        passed = self._barriers.passed(topic, partial(self._accounts.position, sink))
+        self._passed[sink, topic] = passed = max(passed, self._passed.get((sink, topic), -1))
+        return passed
+
     def _facts(
         self, boot: Boot, name: str, stream: Stream, sink: str, passed: int, over: int | None, seen: float
     ) -> Facts:
+        finding = self.findings.get(Finding.key_of(sink, name))
+        judged = (
+            finding.judged if finding is not None else 0
+        )  # it was passed once: a restart, or a stall, undoes nothing
         return Facts(
-            last=max(stream.last, self._accounts.last(sink, name)),
-            acked=acked_by(stream.marks, passed),
-            ripe=acked_by(stream.marks, passed, seen if boot.stopping else seen - boot.interval_s),
+            last=max(stream.last, self._accounts.last(sink, name), judged),
+            acked=max(judged, acked_by(stream.marks, passed)),
+            ripe=max(judged, acked_by(stream.marks, passed, seen if boot.stopping else seen - boot.interval_s)),
             proven=stream.proven_to(sink),
             over=over is not None and over <= passed,
             spooled=bool(boot.spooled),
@@ -182,22 +208,45 @@ class Assessor:
                 self._open[boot.boot] = None
                 if boot.born_at > now - LIVES_BEFORE_S:
                     continue
-                for stream in boot.datasets.values():
-                    stream.proven[sink] = max(stream.acked, stream.proven_to(sink))
-                self._roll.touched.add(boot.boot)
+                self._exempt(boot, sink)
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""
+        self._look_back(now)
         for boot in list(self._roll.boots.values()):
             age_s = now - boot.at
             if age_s <= FORGET_S or not (boot.stopping or self._roll.is_silent(boot)):
                 continue
             if age_s > KEEP_OPEN_S or self._is_settled(boot):
-                self._drop(boot)
+                self._drop(boot, now)
         for key, finding in list(self.findings.items()):
             if finding.ended_at is not None and now - finding.ended_at > KEPT_S:
                 del self.findings[key]
                 self.changed.add(key)
+            elif now - finding.opened_at > KEEP_OPEN_S and finding.stream.partition(".")[0] not in self._roll.boots:
+                self._give_up(key, now)
+
+    def _look_back(self, now: float) -> None:
+        """What came of the forgotten after all isn't counted as gone any more: they are known again until it is."""
+        for name, grave in list(self._roll.graves.items()):
+            boot = grave.boot
+            if now - boot.at > 2 * KEEP_OPEN_S:
+                del self._roll.graves[name]
+                self._roll.touched.add(name)
+            elif any(
+                each.sink in self.sinks and self._lacks(boot, each.dataset, each.sink) < sum(each.counts.values())
+                for each in grave.gone
+            ):
+                self._roll.revive(name)
+                self._open[name] = None
+
+    def _lacks(self, boot: Boot, dataset: str, sink: str) -> int:
+        return size(self._gone(boot, dataset, sink))
+
+    def _gone(self, boot: Boot, dataset: str, sink: str) -> list[Interval]:
+        name, stream = boot.stream(dataset), boot.datasets[dataset]
+        proven, last = stream.proven_to(sink), max(stream.last, self._accounts.last(sink, name))
+        return self._accounts.missing(sink, name, proven + 1, last) if last > proven else []
 
     def _is_settled(self, boot: Boot) -> bool:
         """Whether nothing of it is missing; a tail that its process took with it will not come after a day either."""
@@ -208,14 +257,27 @@ class Assessor:
             for name in [(sink, boot.stream(dataset))]
         )
 
-    def _drop(self, boot: Boot) -> None:
+    def _drop(self, boot: Boot, now: float) -> None:
+        gone = [
+            Gone(sink, dataset, lack.day, {name: number for name, number in lack.counts.items() if number})
+            for dataset in boot.datasets
+            for sink in self.sinks
+            if (lack := self.lack_of(boot, dataset, sink)) is not None
+        ]
         for dataset in boot.datasets:
             for sink in self.sinks:
+                self._give_up(Finding.key_of(sink, boot.stream(dataset)), now)
                 self.wrong.pop((sink, boot.stream(dataset)), None)
                 self.killed.pop((sink, boot.stream(dataset)), None)
         self._over.pop(boot.boot, None)
         self._open.pop(boot.boot, None)
-        self._roll.forget(boot)
+        self._roll.forget(boot, gone)
+
+    def _give_up(self, key: str, now: float) -> None:
+        finding = self.findings.get(key)
+        if finding is not None and finding.ended_at is None:
+            self.findings[key] = finding.give_up(now)
+            self.changed.add(key)
 
     # --- what others ask ---
 
@@ -223,7 +285,26 @@ class Assessor:
         """Why a stream's counts can't be believed; '' if they can."""
         return boot.lying or self._lying.get(sink, {}).get(stream, "")
 
-    def tail_of(self, sink: str, stream: str) -> tuple[Interval, ...]:
-        """What was cut off with its process."""
-        judged = self.wrong.get((sink, stream))
-        return judged.tail if judged is not None else ()
+    def lack_of(self, boot: Boot, dataset: str, sink: str) -> Lack | None:
+        """What of one stream is in no interval of one sink; None if nothing is."""
+        name, gone = boot.stream(dataset), self._gone(boot, dataset, sink)
+        if not gone:
+            return None
+        judged = self.wrong.get((sink, name))
+        holes = _common(gone, judged.holes) if judged is not None else ()
+        tail = _common(gone, judged.tail) if judged is not None else ()
+        counts = {"unaccounted": size(holes), "tail": size(tail)}
+        counts["flight"] = size(gone) - sum(counts.values())
+        return Lack(self._accounts.day_of(sink, name, gone[0][0] - 1) or day_of(boot.at), counts, tail)
+
+
+class Lack(NamedTuple):
+    """What a sink does not have of a stream: the day it is counted under, how many of which kind, and the tail."""
+
+    day: str
+    counts: Mapping[str, int]
+    tail: tuple[Interval, ...]
+
+
+def _common(these: Sequence[Interval], those: Sequence[Interval]) -> tuple[Interval, ...]:
+    return tuple(part for first, last in those for part in cut(these, first, last))

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from alerts.document import known, to_doc
-from collector.ledger.intervals import Interval
+from collector.ledger.intervals import Interval, IntervalSet
 from collector.ports import State, Table
 
 from .reconcile import filled, ranges, size
@@ -26,9 +27,11 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 class Finding:
     """Numbers of one stream that one sink lacks though their sender was told that they are durable.
 
-    `holes` are still missing, `found` were and are there again. `since` is when the beat came that said they are
-    durable, `beat` its number. `sources`: how many numbers were got back from where. `ended_at` is set once nothing is
-    missing any more.
+    `holes` are still missing, the first MAX_RANGES of them named, all counted in `missing`; `found` were and are there
+    again. `since` is when the beat came that said they are durable, `beat` its number. `judged`: up to here all that is
+    missing is lost, which stays true whoever asks. `sources`: how many numbers were got back from where, `got`: which.
+    `ended_at` is set once nothing is missing any more, or it is given up: then `missing` is lost for good, and stays in
+    the sum.
     """
 
     sink: str
@@ -44,10 +47,13 @@ class Finding:
     holes: tuple[Interval, ...] = ()
     found: tuple[Interval, ...] = ()
     missing: int = 0
+    judged: int = 0
     tries: int = 0
     tried: str = ""
     sources: Mapping[str, int] = field(default_factory=dict)
     ended_at: float | None = None
+    given_up: bool = False
+    got: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -67,21 +73,35 @@ class Finding:
     def now_missing(self, holes: Iterable[Interval], now: float) -> Finding:
         """The same, as these numbers are missing now."""
         still = tuple(holes)
-        if still == self.holes and (self.ended_at is None) == bool(still):
+        named, missing = still[:MAX_RANGES], size(still)
+        if (named, missing) == (self.holes, self.missing) and (self.ended_at is None) == bool(still):
             return self
-        found = tuple(sorted((*self.found, *filled(self.holes, still))))
+        found = IntervalSet((*self.found, *filled(self.holes, still)))
         return replace(
             self,
-            holes=still[:MAX_RANGES],
-            missing=size(still),
-            found=found[-MAX_RANGES:],
+            holes=named,
+            missing=missing,
+            judged=max(self.judged, still[-1][1] if still else 0),
+            found=tuple(found.without(IntervalSet(still)))[-MAX_RANGES:],
             ended_at=None if still else now,
+            given_up=False,
         )
 
-    def tried_again(self, sources: Mapping[str, int], words: str) -> Finding:
-        """Somebody tried to get it back."""
-        total = {name: self.sources.get(name, 0) + sources.get(name, 0) for name in {*self.sources, *sources}}
-        return replace(self, tries=self.tries + 1, tried=words, sources=total)
+    def give_up(self, now: float) -> Finding:
+        """The same, over though its numbers are missing: they are not asked for any more."""
+        return replace(self, ended_at=now, given_up=True)
+
+    def tried_again(self, sources: Mapping[str, Iterable[Interval]], words: str) -> Finding:
+        """Somebody tried to get it back. The same numbers may come from several tries and sources, and count once."""
+        got = {name: IntervalSet(numbers) for name, numbers in self.got.items()}
+        before = IntervalSet(chain.from_iterable(self.got.values()))
+        for name, numbers in sources.items():
+            new = IntervalSet(numbers).without(before)
+            got.setdefault(name, IntervalSet()).merge(new)
+            before.merge(new)
+        named = {name: tuple(numbers)[-MAX_RANGES:] for name, numbers in got.items()}
+        counts = {name: max(self.sources.get(name, 0), size(numbers)) for name, numbers in got.items()}
+        return replace(self, tries=self.tries + 1, tried=words, sources=counts, got=named)
 
     def retry_after_s(self) -> float:
         """When to try again to get it back, after the last try."""
@@ -96,7 +116,8 @@ def finding_doc(finding: Finding) -> dict[str, Any]:
 def finding_from(doc: Mapping[str, Any]) -> Finding:
     """A finding from its document."""
     pairs = {name: tuple((int(first), int(last)) for first, last in doc.get(name, ())) for name in ("holes", "found")}
-    return Finding(**{**known(Finding, doc), **pairs})
+    got = {name: tuple((int(first), int(last)) for first, last in some) for name, some in doc.get("got", {}).items()}
+    return Finding(**{**known(Finding, doc), **pairs, "got": got})
 
 
 def read_findings(state: State) -> list[Finding]:

@@ -14,7 +14,7 @@ from collector.ports import State, Table, TopicPartition
 
 from .assess import Assessor
 from .findings import PREFIX, finding_doc, finding_from
-from .said import Boot, Pulse, Roll, chunk_doc, chunk_of, restore_chunk
+from .said import Boot, Grave, Pulse, Roll, chunk_doc, chunk_of, restore_chunk
 
 SAID, READ = "said/", "read"
 VERSION = 1
@@ -37,7 +37,8 @@ def load(state: State, roll: Roll, assessor: Assessor, seen: float) -> dict[Topi
         tp = TopicPartition(topic, partition)
         positions[tp] = offset
         roll.pulses[tp] = Pulse(now, last_at, since)
-    for boot in roll.boots.values():  # their silence is counted from here
+    for boot in [*roll.boots.values(), *(grave.boot for grave in roll.graves.values())]:
+        # Their silence is counted from here.
         boot.heard = roll.pulses[boot.tp].now if boot.tp in roll.pulses else 0.0
     return positions
 
@@ -46,11 +47,15 @@ def save(state: State, roll: Roll, assessor: Assessor, positions: Mapping[TopicP
     """Keep what has changed. Raises Unavailable; then all of it is still marked as changed."""
     dirty = {chunk_of(name) for name in roll.touched}
     boots: dict[int, list[Boot]] = defaultdict(list)
+    graves: dict[int, list[Grave]] = defaultdict(list)
     if dirty:
         for boot in roll.boots.values():
             if (chunk := chunk_of(boot.boot)) in dirty:
                 boots[chunk].append(boot)
-    docs = {f"{SAID}{chunk:02}": chunk_doc(roll, chunk, boots[chunk]) for chunk in sorted(dirty)}
+        for grave in roll.graves.values():
+            if (chunk := chunk_of(grave.boot.boot)) in dirty:
+                graves[chunk].append(grave)
+    docs = {f"{SAID}{chunk:02}": chunk_doc(roll, chunk, boots[chunk], graves[chunk]) for chunk in sorted(dirty)}
     state.put_many(Table.AUDIT, docs)
     state.put_many(Table.AUDIT, {READ: _read_doc(roll, assessor, positions)})
     roll.touched.clear()

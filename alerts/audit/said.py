@@ -16,6 +16,8 @@ from zlib import crc32
 from alerts.beat import Beat
 from collector.ports import TopicPartition
 
+from .folded import Folded
+
 AUDITED = ("business", "console", "metrics")
 """The datasets whose numbers beats speak of. The beats' own are the watch's business."""
 MAX_MARKS = 8
@@ -94,6 +96,22 @@ class Boot:
         return f"{self.boot}.{dataset}"
 
 
+class Gone(NamedTuple):
+    """What a sink did not have of one dataset of a boot when that was forgotten: `counts` as in a statement's line."""
+
+    sink: str
+    dataset: str
+    day: str
+    counts: Mapping[str, int]
+
+
+class Grave(NamedTuple):
+    """A forgotten boot that is counted in what is folded: should it be heard of again, that is taken back."""
+
+    boot: Boot
+    gone: tuple[Gone, ...]
+
+
 @dataclass(slots=True)
 class Pulse:
     """One partition of beats: its own time, which grows by MAX_GROWTH_S a record at most, and since when it is read."""
@@ -105,14 +123,15 @@ class Pulse:
 
 class Roll:
     """Every boot that was ever heard of and isn't forgotten. `touched` are the boots that changed, for whoever keeps
-    them and whoever judges them."""
+    them and whoever judges them. Of the forgotten, `folded` has what they dropped, by day and `region/service/dataset`,
+    and `gone` what sinks did not have of them, by day and `region/service/dataset/sink`."""
 
     def __init__(self) -> None:
         self.boots: dict[str, Boot] = {}
         self.pulses: dict[TopicPartition, Pulse] = {}
         self.touched: set[str] = set()
-        self.folded: dict[int, dict[str, dict[str, dict[str, int]]]] = {}
-        """Drops of the forgotten: by chunk, day and `region/service/dataset`."""
+        self.folded, self.gone = Folded(), Folded()
+        self.graves: dict[str, Grave] = {}
 
     def pass_by(self, tp: TopicPartition, appended_at: float) -> Pulse:
         """A record of this partition was read, whatever it says."""
@@ -132,7 +151,10 @@ class Roll:
 
     def apply(self, beat: Beat, tp: TopicPartition, offset: int, round_: int, seen: float) -> Boot | None:
         """Take in a beat; the boot if it says anything new. `pass_by` comes first."""
-        boot = self.boots.get(beat.boot)
+        grave = self.graves.get(beat.boot)
+        if grave is not None and beat.number > grave.boot.number:
+            self.revive(beat.boot)
+        boot = self.boots.get(beat.boot, grave.boot if grave is not None else None)
         if boot is not None and not _is_of(boot, beat):
             boot.lying = boot.lying or f"its boot id is also used by {beat.region}/{beat.service}/{beat.instance}"
             self.touched.add(boot.boot)
@@ -195,16 +217,30 @@ class Roll:
         pulse = self.pulses.get(boot.tp)
         return pulse is not None and pulse.now - boot.heard > 1.5 * boot.interval_s + 1
 
-    def forget(self, boot: Boot) -> None:
-        """Let go of a boot that is settled; what it dropped stays counted."""
-        folded = self.folded.setdefault(chunk_of(boot.boot), {})
+    def forget(self, boot: Boot, gone: Iterable[Gone] = ()) -> None:
+        """Let go of a boot; what it dropped, and what is gone of it, stays counted."""
+        grave = Grave(boot, tuple(gone))
+        self._fold(grave, 1)
+        del self.boots[boot.boot]
+        if grave.gone or any(stream.dropped for stream in boot.datasets.values()):
+            self.graves[boot.boot] = grave
+        self.touched.add(boot.boot)
+
+    def revive(self, name: str) -> None:
+        """Know a forgotten boot as before: it counts by itself again."""
+        grave = self.graves.pop(name)
+        self._fold(grave, -1)
+        self.boots[name] = grave.boot
+        self.touched.add(name)
+
+    def _fold(self, grave: Grave, sign: int) -> None:
+        boot, chunk = grave.boot, chunk_of(grave.boot.boot)
+        who = f"{boot.region}/{boot.service}"
         for dataset, stream in boot.datasets.items():
             for day, reasons in stream.dropped.items():
-                total = folded.setdefault(day, {}).setdefault(f"{boot.region}/{boot.service}/{dataset}", {})
-                for reason, number in reasons.items():
-                    total[reason] = total.get(reason, 0) + number
-        del self.boots[boot.boot]
-        self.touched.add(boot.boot)
+                self.folded.add(chunk, day, f"{who}/{dataset}", reasons, sign)
+        for each in grave.gone:
+            self.gone.add(chunk, each.day, f"{who}/{each.dataset}/{each.sink}", each.counts, sign)
 
     def dropped(self) -> Iterator[tuple[str, str, Mapping[str, int]]]:
         """Day, `region/service/dataset` and counts by reason of all that was ever dropped; keys may come again."""
@@ -212,10 +248,7 @@ class Roll:
             for dataset, stream in boot.datasets.items():
                 for day, reasons in stream.dropped.items():
                     yield day, f"{boot.region}/{boot.service}/{dataset}", reasons
-        for days in self.folded.values():
-            for day, keys in days.items():
-                for key, reasons in keys.items():
-                    yield day, key, reasons
+        yield from self.folded
 
 
 # --- as documents ---
@@ -228,24 +261,36 @@ def chunk_of(boot: str) -> int:
     return crc32(boot.encode()) % CHUNKS
 
 
-def chunk_doc(roll: Roll, chunk: int, boots: Iterable[Boot]) -> dict[str, Any]:
-    """The boots of one chunk, and what the forgotten of it dropped."""
-    return {"boots": {each.boot: _boot_doc(each) for each in boots}, "folded": roll.folded.get(chunk, {})}
+def chunk_doc(roll: Roll, chunk: int, boots: Iterable[Boot], graves: Iterable[Grave] = ()) -> dict[str, Any]:
+    """The boots of one chunk, and what stays of the forgotten of it."""
+    return {
+        "boots": {each.boot: _boot_doc(each) for each in boots},
+        "folded": roll.folded.of(chunk),
+        "gone": roll.gone.of(chunk),
+        "graves": {each.boot.boot: [_boot_doc(each.boot), [list(one) for one in each.gone]] for each in graves},
+    }
 
 
 def restore_chunk(roll: Roll, chunk: int, doc: Mapping[str, Any], round_: int, seen: float) -> None:
     """The same, back. What was said before counts as read now."""
-    roll.folded[chunk] = {day: {key: dict(why) for key, why in keys.items()} for day, keys in doc["folded"].items()}
+    roll.folded.restore(chunk, doc["folded"])
+    roll.gone.restore(chunk, doc.get("gone", {}))
     for name, one in doc["boots"].items():
-        region, service, instance, topic, partition = one["who"]
-        number, offset, at, born_at, interval_s, grace_s, stopping, spooled = one["beat"]
-        boot = Boot(name, region, service, instance, TopicPartition(topic, partition), number, offset, at, born_at,
-                    interval_s, grace_s, stopping, spooled, lying=one["lying"])  # fmt: skip
-        for dataset, (last, said, acked, floor, proven, dropped) in one["datasets"].items():
-            stream = Stream(last, said, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
-            stream.mark(Mark(round_, seen, acked))
-            boot.datasets[dataset] = stream
-        roll.boots[name] = boot
+        roll.boots[name] = _boot_from(name, one, round_, seen)
+    for name, (one, gone) in doc.get("graves", {}).items():
+        roll.graves[name] = Grave(_boot_from(name, one, round_, seen), tuple(Gone(*each) for each in gone))
+
+
+def _boot_from(name: str, one: Mapping[str, Any], round_: int, seen: float) -> Boot:
+    region, service, instance, topic, partition = one["who"]
+    number, offset, at, born_at, interval_s, grace_s, stopping, spooled = one["beat"]
+    boot = Boot(name, region, service, instance, TopicPartition(topic, partition), number, offset, at, born_at,
+                interval_s, grace_s, stopping, spooled, lying=one["lying"])  # fmt: skip
+    for dataset, (last, said, acked, floor, proven, dropped) in one["datasets"].items():
+        stream = Stream(last, said, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
+        stream.mark(Mark(round_, seen, acked))
+        boot.datasets[dataset] = stream
+    return boot
 
 
 def _boot_doc(boot: Boot) -> dict[str, Any]:

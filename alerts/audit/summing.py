@@ -12,8 +12,7 @@ from collector.ports import TopicPartition
 
 from .accounts import Accounts, Key
 from .assess import Assessor
-from .reconcile import cut, size
-from .said import AUDITED, Boot, Roll, Stream, day_of
+from .said import AUDITED, Boot, Roll
 from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
 
 MOST_NAMED = 200
@@ -68,17 +67,14 @@ def work_out(
     sums, sinks = Sums(), list(assessor.sinks)
     tails: list[Tail] = []
     liars: list[Liar] = []
-    for sink in sinks:
-        for key, held in accounts.totals(sink).items():
-            if key.dataset in AUDITED:
-                sums.add(key, sink, stored=held.stored, dead=held.dead, void=held.void)
-    for day, name, reasons in roll.dropped():
-        region, service, dataset = name.split("/")
-        sums.drop(Key(day, region, service, dataset), reasons)
+    _add_settled(sums, roll, accounts, sinks)
     for boot in roll.boots.values():
-        for dataset, stream in boot.datasets.items():
+        for dataset in boot.datasets:
             for sink in sinks:
-                _count(sums, accounts, assessor, boot, dataset, stream, sink, tails)
+                if (lack := assessor.lack_of(boot, dataset, sink)) is not None:
+                    sums.add(Key(lack.day, boot.region, boot.service, dataset), sink, **lack.counts)
+                    if lack.tail:
+                        tails.append(_tail(boot, dataset, sink, lack.tail))
                 if words := assessor.lie_of(boot, sink, boot.stream(dataset)):
                     liars.append(Liar(sink, boot.stream(dataset), *_who(boot), words))
     tails += _killed(roll, assessor)
@@ -98,33 +94,22 @@ def work_out(
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
 
 
-def _count(
-    sums: Sums,
-    accounts: Accounts,
-    assessor: Assessor,
-    boot: Boot,
-    dataset: str,
-    stream: Stream,
-    sink: str,
-    tails: list[Tail],
-) -> None:
-    """What of one stream is in no interval of one sink."""
-    name, proven = boot.stream(dataset), stream.proven_to(sink)
-    last = max(stream.last, accounts.last(sink, name))
-    if last <= proven:
-        return
-    judged = assessor.wrong.get((sink, name))
-    gone = accounts.missing(sink, name, proven + 1, last)
-    if not gone:
-        return
-    holes = _common(gone, judged.holes) if judged is not None else ()
-    tail = _common(gone, judged.tail) if judged is not None else ()
-    counts = {"unaccounted": size(holes), "tail": size(tail)}
-    counts["flight"] = size(gone) - sum(counts.values())
-    day = accounts.day_of(sink, name, gone[0][0] - 1) or day_of(boot.at)
-    sums.add(Key(day, boot.region, boot.service, dataset), sink, **counts)
-    if tail:
-        tails.append(Tail(sink, name, *_who(boot), boot.at, boot.interval_s, tail, boot.stopping))
+def _add_settled(sums: Sums, roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> None:
+    """What needs no judging: what sinks have, what never had a number, and what stays of the forgotten."""
+    for sink in sinks:
+        for key, held in accounts.totals(sink).items():
+            if key.dataset in AUDITED:
+                sums.add(key, sink, stored=held.stored, dead=held.dead, void=held.void)
+    for day, name, reasons in roll.dropped():
+        region, service, dataset = name.split("/")
+        sums.drop(Key(day, region, service, dataset), reasons)
+    for day, name, counts in roll.gone:
+        region, service, dataset, sink = name.split("/")
+        sums.add(Key(day, region, service, dataset), sink, **counts)
+
+
+def _tail(boot: Boot, dataset: str, sink: str, tail: tuple[Interval, ...]) -> Tail:
+    return Tail(sink, boot.stream(dataset), *_who(boot), boot.at, boot.interval_s, tail, boot.stopping)
 
 
 def _killed(roll: Roll, assessor: Assessor) -> list[Tail]:
@@ -134,10 +119,6 @@ def _killed(roll: Roll, assessor: Assessor) -> list[Tail]:
         if (boot := roll.boots.get(stream.partition(".")[0])) is not None:
             found.append(Tail(sink, stream, *_who(boot), boot.at, boot.interval_s, (run,), counted=True))
     return found
-
-
-def _common(these: Sequence[Interval], those: Sequence[Interval]) -> tuple[Interval, ...]:
-    return tuple(part for first, last in those for part in cut(these, first, last))
 
 
 def _who(boot: Boot) -> tuple[str, str, str]:

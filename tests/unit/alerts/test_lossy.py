@@ -65,7 +65,7 @@ def finding(service: str = "pay", region: str = "eu", sink: str = "lake", instan
 
 
 def filled(one: Finding) -> Finding:
-    return replace(one.tried_again({"archive": 51}, "all of it was found"), holes=(), found=one.holes, missing=0,
+    return replace(one.tried_again({"archive": one.holes}, "all of it was found"), holes=(), found=one.holes, missing=0,
                    ended_at=1_700_000_100.0)  # fmt: skip
 
 
@@ -83,6 +83,16 @@ def test_one_incident_names_the_ranges_and_its_end_names_the_evidence(desk: Desk
     assert over is not None
     assert "business 101–150, 201 of pay-1; business 101–150, 201 of pay-2 came after all" in over.doc["amendments"][-1]
     assert "153 archive" in over.doc["amendments"][-1]
+
+
+def test_what_is_given_up_is_not_said_to_have_come(desk: Desk) -> None:
+    desk.put(finding())
+    [incident] = desk.open.values()
+    desk.put(finding().give_up(1_700_000_200.0))
+    assert desk.open == {}
+    over = desk.state.get(Table.INCIDENTS, incident.id)
+    assert over is not None
+    assert "given up, 51 events are lost: business 101–150, 201 of pay-1" in over.doc["amendments"][-1]
 
 
 def test_of_three_services_in_a_region_there_is_one_incident_until_all_of_it_is_over(desk: Desk) -> None:
