@@ -229,17 +229,14 @@ class Account:
 
     def bound(self) -> Lie | None:
         """Keep no more than the span of one that has too many pieces; the lie that this is, if it wasn't known."""
-        known = self.scattered
-        if not known and len(self.days) <= MOST_DAYS and self.pieces <= MOST_PIECES:
+        if not (known := self.scattered) and len(self.days) <= MOST_DAYS and self.pieces <= MOST_PIECES:
             return None
         spans = [span for numbers in self._sets() for span in numbers]
         if spans:
             self.aged = IntervalSet([(min(spans)[0], max(last for _, last in spans))])
         self.days = []
-        if known:
-            return None
         words = f"its numbers are scattered over more than {MOST_DAYS:,} days or {MOST_PIECES:,} intervals"
-        return self.lie(Lie(self.stream, PIECES, words))
+        return None if known else self.lie(Lie(self.stream, PIECES, words))
 
     def day(self, name: str) -> Day:
         """One day's numbers, to be changed."""
@@ -398,9 +395,5 @@ def _lie_of(stream: str, one: Claim, other: Claim, where: str) -> Lie:
     low, high = sorted((one, other))
     kind = "other content" if low[:2] == high[:2] else "overlap"
     words = " and ".join(f"{first}-{first + count - 1} with crc {crc}" for first, count, crc in (low, high))
-    ranges = (_range(one), _range(other))
+    ranges = (one[0], one[0] + one[1] - 1), (other[0], other[0] + other[1] - 1)
     return Lie(stream, kind, words, ranges, where)
-
-
-def _range(claim: Claim) -> Interval:
-    return claim[0], claim[0] + claim[1] - 1
