@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from collector.dead_letters import source_of
 from collector.figures import labelled
 from collector.ports import Conflict, Outcome, State, Table, TopicPartition
+from shippers.batch import Header
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Unavailable
 
@@ -124,6 +125,8 @@ class LedgerKeeper:
             for outcome in outcomes:
                 header, record = outcome.header, outcome.record
                 book = self._books.get(record.tp)
+                if book is not None and outcome.at_odds is not None:
+                    self._take_note_of(book, outcome.at_odds, source_of(record))
                 if book is None or header is None or outcome.retry:
                     continue
                 new_stream = header.stream not in book.ledger.accounts
@@ -280,6 +283,14 @@ class LedgerKeeper:
                 account.lie(told)
                 book.fresh.lie(told)
                 self._say(told)
+
+    def _take_note_of(self, book: _Book, header: Header, where: str) -> None:
+        """The sink itself has seen a batch whose numbers hold other events."""
+        numbers = header.first, header.last
+        told = Lie(header.stream, "other content", "used numbers with other events", (numbers, numbers), where)
+        if book.ledger.lie(told) is not None:
+            book.fresh.lie(told)
+            self._say(told)
 
     def _say(self, lie: Lie) -> None:
         self._lies[lie.kind] += 1
