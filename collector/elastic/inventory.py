@@ -11,7 +11,7 @@ from typing import Any
 from collector.dead_letters import WHOLE_BATCH, DeadLetter
 from collector.ledger.account import SEVERAL
 from collector.ledger.intervals import Interval, IntervalSet
-from collector.ledger.inventory import Held
+from collector.ledger.inventory import Held, is_series
 from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Unavailable
 
@@ -29,6 +29,8 @@ _WITH_SENDERS = _NUMBERS | {
     "service": {"terms": {"field": "service.name", "size": 2}},
     "instance": {"terms": {"field": "service.node.name", "size": 2}},
 }
+_EXACT = 2**53
+"""Sums are doubles there."""
 
 
 class ElasticInventory:
@@ -89,9 +91,10 @@ class ElasticInventory:
     def _held(self, index: str, dataset: str, region: str, day: str, *, senders: bool) -> Iterator[Held]:
         for bucket in self._streams(index, _WITH_SENDERS if senders else _NUMBERS, _SENT if senders else _STREAMS):
             if bucket["numbers"]["count"]:  # else lines without numbers
-                span = _span(bucket)
-                who = [_the_one(bucket[name]["buckets"]) for name in ("service", "instance") if name in bucket]
-                yield Held(dataset, region, day, bucket["key"], *span, *who)
+                first, last, number, total = _span(bucket)
+                service = _the_one(bucket["service"]["buckets"]) if senders else ""
+                instance = _the_one(bucket["instance"]["buckets"]) if senders else ""
+                yield Held(dataset, region, day, bucket["key"], first, last, number, service, instance, total)
 
     def _streams(self, index: str, aggs: dict[str, Any], most: int) -> list[dict[str, Any]]:
         """One bucket a stream. By terms, whose global ordinals take a fraction of a composite's time; streams that are
@@ -125,8 +128,8 @@ class ElasticInventory:
         left: list[Interval] = []
         for bucket in self._search(index, query, aggs)["parts"]["buckets"]:
             if bucket["numbers"]["count"]:
-                low, high, count = _span(bucket)
-                if count >= high - low + 1:
+                low, high, count, total = _span(bucket)
+                if low == high or is_series(low, high, count, total):
                     found.add(low, high)
                 else:
                     left.append((low, high))
@@ -147,10 +150,11 @@ class ElasticInventory:
             raise Unavailable(f"what Elasticsearch holds can't be counted: {error}") from None
 
 
-def _span(bucket: dict[str, Any]) -> tuple[int, int, int]:
-    """First, last, and how many."""
+def _span(bucket: dict[str, Any]) -> tuple[int, int, int, int | None]:
+    """First, last, how many, and their sum as far as Elasticsearch counts exactly."""
     numbers = bucket["numbers"]
-    return round(numbers["min"]), round(numbers["max"]), numbers["count"]
+    total = round(numbers["sum"]) if numbers["sum"] < _EXACT else None
+    return round(numbers["min"]), round(numbers["max"]), numbers["count"], total
 
 
 def _the_one(names: list[dict[str, Any]]) -> str:
