@@ -47,6 +47,10 @@ class Accounts(Protocol):
         """The sinks that keep accounts."""
         ...
 
+    def begun_at(self, sink: str) -> float:
+        """When its account was begun, or last made anew from its store: what was there before may be there no more."""
+        ...
+
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Up to where a sink has accounted for a partition; None if it knows nothing of it."""
         ...
@@ -88,6 +92,9 @@ class LedgerAccounts:
     @property
     def sinks(self) -> Sequence[str]:
         return self._view.sinks
+
+    def begun_at(self, sink: str) -> float:
+        return self._view.begun_at(sink)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self._view.position(sink, tp)

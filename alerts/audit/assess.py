@@ -46,6 +46,8 @@ class Assessor:
         """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
+        self.begun: dict[str, float] = {}
+        """Of when each sink's account is that things are proven by."""
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
@@ -69,12 +71,17 @@ class Assessor:
 
     def _exempt(self, boot: Boot, sink: str) -> None:
         for stream in boot.datasets.values():
-            stream.proven[sink] = max(stream.acked, stream.proven_to(sink))
+            stream.spare(sink, stream.acked)
         self._roll.touched.add(boot.boot)
 
     def step(self, round_: int, seen: float, now: float) -> None:
         """Judge what can be. The ledger was read after the beats of this round, and before its ends were asked for."""
         self._meet_sinks(now)
+        for sink in self.sinks:
+            begun_at = self._accounts.begun_at(sink)
+            if begun_at != self.begun.setdefault(sink, begun_at):
+                self.begun[sink] = begun_at
+                self._doubt(sink)
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
@@ -209,6 +216,24 @@ class Assessor:
                 if boot.born_at > now - LIVES_BEFORE_S:
                     continue
                 self._exempt(boot, sink)
+
+    def _doubt(self, sink: str) -> None:
+        """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days
+        that a store has let go on purpose can't be: of who is older than its oldest, what is held begins later."""
+        oldest: dict[tuple[str, str], str] = {}
+        for key in self._accounts.totals(sink):
+            if key.day[:1].isdigit():
+                place = key.region, key.dataset
+                oldest[place] = min(key.day, oldest.get(place, key.day))
+        for boot in self._roll.boots.values():
+            for dataset, stream in boot.datasets.items():
+                name, start = boot.stream(dataset), 0
+                if day_of(boot.born_at) < oldest.get((boot.region, dataset), "0"):
+                    lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
+                    start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
+                stream.doubt(sink, start)
+            self._open[boot.boot] = None
+            self._roll.touched.add(boot.boot)
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""

@@ -27,7 +27,7 @@ from .keeping import load, save, save_findings
 from .lease import Lease
 from .said import Roll
 from .settings import AuditSettings
-from .statement import Difference, Statement, Writer
+from .statement import Difference, Statement, Writer, read_head
 from .summing import work_out
 
 log = logging.getLogger("lastbeat.audit")
@@ -133,6 +133,8 @@ class Auditor:
     def _load(self) -> None:
         self._accounts.refresh()
         self._positions = load(self._state, self.roll, self.assessor, self._clock.monotonic())
+        if (head := read_head(self._state)) is not None and self._counted[0] is None:
+            self._counted = (head.counted_at, head.counted_days, head.differences)
         for tp, offset in self._positions.items():
             self._beats.seek(tp, offset)
         self._loaded = True

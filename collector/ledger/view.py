@@ -5,7 +5,7 @@ What owners keep of their partitions is put together by stream, so that one boot
 
 from __future__ import annotations
 
-from collector.ports import State, TopicPartition
+from collector.ports import State, Table, TopicPartition
 
 from .account import Account, Lie, Total
 from .documents import merge_doc
@@ -23,9 +23,12 @@ class LedgerView:
         self._positions: dict[tuple[str, TopicPartition], int] = {}
         self._generations: dict[tuple[str, TopicPartition], str] = {}
         self._seen: set[str] = set()
+        self._begun: dict[str, float] = {}
 
     def refresh(self) -> None:
         """Read what has changed. Raises Unavailable; then all is as it was."""
+        # Before the ledgers: what is said to be rebuilt here is read below as it was rebuilt.
+        begun = {row.key.rpartition("/")[2]: float(row.doc["at"]) for row in self._state.scan(Table.LEDGER, "done/")}
         found = read(self._state, known=self._generations)
         anew = {
             place[0] for place, kept in found.items()
@@ -49,11 +52,16 @@ class LedgerView:
             if kept.position is not None and place[1].partition != REBUILT:
                 self._positions[place] = max(kept.position, self._positions.get(place, 0))
         self._seen = seen
+        self._begun |= begun
 
     @property
     def sinks(self) -> tuple[str, ...]:
         """Every sink that has a ledger."""
         return tuple(sorted(self._ledgers))
+
+    def begun_at(self, sink: str) -> float:
+        """When the ledger was begun, or last rebuilt: what was known of it before may hold no more; 0 for never."""
+        return self._begun.get(sink, 0.0)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Everything of `tp` below this offset is in the ledger; None if nothing is."""
