@@ -6,6 +6,7 @@ what the ledger has read already.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -18,13 +19,15 @@ from .findings import KEPT_S, Finding
 from .reconcile import Facts, Judged, Verdict, acked_by, cut, judge, size
 from .said import AUDITED, Boot, Gone, Mark, Roll, Stream, day_of
 
+log = logging.getLogger("lastbeat.audit")
+
 Name = tuple[str, str]
 """A sink, and a stream."""
 
 LIVES_BEFORE_S = 3_600.0
 """Of a sink that is new, nothing older than this is asked for: the journal may not have had it any more."""
 LIES_EVERY_S = 2.0
-SWEEP_S_A_BOOT = 2e-4
+SWEEP_S_A_BOOT = 5e-4
 FORGET_S = 86_400.0
 KEEP_OPEN_S = 35 * 86_400.0
 """A boot that ended is forgotten after the one if it is settled, after the other in any case; and after twice that for
@@ -108,7 +111,8 @@ class Assessor:
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
-                settled &= judged.proven >= facts.last and not judged.holes
+                # A tail is asked for no more: should any of it come, the statement sees it by itself.
+                settled &= not judged.holes and (judged.proven >= facts.last or bool(judged.tail))
             low = min((passed[sink, topic] for sink in self.sinks), default=-1)
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
@@ -207,7 +211,10 @@ class Assessor:
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
         it kept accounts."""
-        for sink in self._accounts.sinks:
+        known = self._accounts.sinks
+        for sink in self.sinks.keys() - set(known):
+            self._retire(sink, now)
+        for sink in known:
             if sink in self.sinks:
                 continue
             self.sinks[sink] = now
@@ -216,6 +223,18 @@ class Assessor:
                 if boot.born_at > now - LIVES_BEFORE_S:
                     continue
                 self._exempt(boot, sink)
+
+    def _retire(self, sink: str, now: float) -> None:
+        """Nobody keeps its account any more: nothing is asked of it."""
+        log.warning("%s is no longer kept, and no longer audited", sink)
+        del self.sinks[sink]
+        self.begun.pop(sink, None)
+        for of in (self.wrong, self.killed, self._suspected):
+            for name in [name for name in of if name[0] == sink]:
+                del of[name]
+        for key, finding in list(self.findings.items()):
+            if finding.sink == sink:
+                self._give_up(key, now)
 
     def _doubt(self, sink: str) -> None:
         """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days

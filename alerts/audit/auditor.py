@@ -38,8 +38,10 @@ POLL_S = 0.05
 SAVE_S = 10.0
 FORGET_S = 600.0
 STALLED_S = 60.0
+JUDGE_SHARE = 5
 COST_SHARE = 10
-"""What took t is not done again before 10 t: with many processes the statement is written less often."""
+"""What took t is not done again before 10 t: with many processes the statement is written less often. Judging, which
+must be in time, not before JUDGE_SHARE t."""
 
 Recover = Callable[[Finding], tuple[Mapping[str, int], str]]
 """Tries to get back what a finding lacks; how many numbers came from where, and the outcome in words."""
@@ -88,7 +90,7 @@ class Auditor:
         self._ends: dict[TopicPartition, int] = {}
         self._loaded = False
         self._round = 0
-        self._save_at = self._state_at = self._forget_at = float("-inf")
+        self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Pass after pass until `stop` is set. Paced by the monotonic clock: the wall's may jump."""
@@ -127,7 +129,9 @@ class Auditor:
         self.barriers.add(self._round, self._ends)
         with self._lock:
             self._take_tries(now)
-            self.assessor.step(self._round, seen, now)
+            if (began := self._clock.monotonic()) >= self._judge_at:
+                self.assessor.step(self._round, seen, now)
+                self._judge_at = began + JUDGE_SHARE * (self._clock.monotonic() - began)
         self._keep(now)
 
     def _load(self) -> None:
@@ -137,6 +141,8 @@ class Auditor:
             self._counted = (head.counted_at, head.counted_days, head.differences)
         for tp, offset in self._positions.items():
             self._beats.seek(tp, offset)
+        self.assessor.changed |= self.assessor.findings.keys()
+        save_findings(self._state, self.assessor)  # whatever the one before may yet have written of them
         self._loaded = True
         log.info("audits %d processes, from where it was", len(self.roll.boots))
 
@@ -176,21 +182,22 @@ class Auditor:
     # --- keeping ---
 
     def _keep(self, now: float) -> None:
+        """Write what is due. Whoever was held up for so long that another one took over writes nothing more."""
         began = self._clock.monotonic()
         if began >= self._forget_at:
             self._forget_at = began + FORGET_S
             self.assessor.forget(now)
-        if self.assessor.changed:
+        if self.assessor.changed and self._lease.mine:
             self._say_changes()
             save_findings(self._state, self.assessor)
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
-        if began >= self._state_at or self.assessor.news:
+        if (began >= self._state_at or self.assessor.news) and self._lease.mine:
             self.assessor.news = False
             self._statement = work_out(self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted)
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)
         began = self._clock.monotonic()
-        if began >= self._save_at:
+        if began >= self._save_at and self._lease.mine:
             save(self._state, self.roll, self.assessor, self._positions)
             self._save_at = self._later(began, SAVE_S)
 

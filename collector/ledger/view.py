@@ -10,7 +10,7 @@ from collector.ports import State, Table, TopicPartition
 from .account import Account, Lie, Total
 from .documents import merge_doc
 from .intervals import Interval
-from .ledger import Ledger, TotalKey
+from .ledger import Folded, Ledger, TotalKey
 from .shelf import REBUILT, read, was_rebuilt
 
 
@@ -74,6 +74,14 @@ class LedgerView:
     def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
         """Which of these numbers the sink has not accounted for, in order."""
         return self._of(sink).missing(stream, first, last)
+
+    def last(self, sink: str, stream: str) -> int:
+        """The greatest number that is accounted for; 0 for none."""
+        return self._of(sink).last(stream)
+
+    def folded(self, sink: str, stream: str) -> Folded | None:
+        """A stream that is folded, as it is; None for any other."""
+        return self._of(sink).folded.get(stream)
 
     def account(self, sink: str, stream: str) -> Account | None:
         """One stream's account; not to be changed."""
