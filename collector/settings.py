@@ -43,6 +43,18 @@ class TokenSettings(Section):
     regions: tuple[str, ...] = ("*",)
     services: tuple[str, ...] = ("*",)
     datasets: tuple[str, ...] = ("*",)
+    replay: bool | None = None
+    """Whether `lastbeat dead replay` and `lastbeat resend` may use it; unless it is said, who may send anything may."""
+
+    @property
+    def covers_everything(self) -> bool:
+        """Whether it is bound to no region, service or dataset."""
+        return all("*" in allowed for allowed in (self.regions, self.services, self.datasets))
+
+    @property
+    def may_replay(self) -> bool:
+        """Whether its bearer may send numbers that aren't his own."""
+        return self.covers_everything if self.replay is None else self.replay
 
     @model_validator(mode="after")
     def _one_of_both(self) -> TokenSettings:

@@ -4,7 +4,6 @@ the auditor, `lastbeat audit --day`, and the ageing of Elasticsearch's days.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -12,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from alerts.audit.booked import books_of
-from alerts.audit.counting import Counted, Later, count, unproven
+from alerts.audit.counting import Counted, Later, count
+from alerts.audit.proving import Proof, Proofs, no_archive, prove
 from alerts.audit.said import AUDITED
 from alerts.audit.statement import Difference
 from alerts.audit.summing import behind
@@ -24,17 +24,15 @@ from shippers.clock import Clock
 from .settings import Settings
 from .wiring import CLOCK, open_inventories, open_journal, open_ledger, open_state
 
-log = logging.getLogger("lastbeat.audit")
-
-_MOST_SAID = 20
 _PATIENCE_S, _LOOK_EVERY_S = 15.0, 0.5
 _NEVER = threading.Event()
 
 
 def count_hot_days(settings: Settings) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-    """Count the days that are hot: them, and every difference. Raises Unavailable."""
+    """Count the days that are hot: them, and every difference, also of the old days that are to go. Raises
+    Unavailable."""
     counted = count_stores(settings, days_to_count(settings))
-    return counted.days, tuple(counted.differences)
+    return counted.days, (*counted.differences, *count_old_days(settings))
 
 
 def days_to_count(settings: Settings) -> list[str]:
@@ -69,17 +67,19 @@ def after_counting(reader: Reader, view: LedgerView, deleted: DeletedDays, clock
     return Later(books_of(view), late, lambda *day: day in gone)
 
 
-def is_archived(settings: Settings, dataset: str, region: str, day: str, events: int) -> bool:
-    """Whether every number that Elasticsearch has of a day, or had by its ledger, is in the archive too; says which
-    are not. As many events would prove nothing: they may be others."""
+def count_old_days(settings: Settings) -> list[Difference]:
+    """Prove what ageing asks about, all with one reading of the ledger: every difference. Raises Unavailable."""
     stores = open_inventories(settings)
-    if "lake" not in stores:
-        return events == 0
-    with closing(open_ledger(settings)) as kept:
+    if "elastic" not in stores:
+        return []
+    with closing(open_ledger(settings)) as kept, closing(open_state(settings)) as state:
         view = LedgerView(kept)
-        view.refresh()
-        left = unproven(dataset, region, day, stores["elastic"], stores["lake"], books_of(view), ("elastic", "lake"))
-    for each in left[:_MOST_SAID]:
-        log.warning("%s of %s in %s is kept, its archive is not whole: %s: %s", day, dataset, region, each.stream,
-                    each.words)  # fmt: skip
-    return not left
+
+        def count_one(dataset: str, region: str, day: str) -> Proof:
+            if not view.sinks:
+                view.refresh()
+            names = "elastic", "lake"
+            return prove(dataset, region, day, stores["elastic"], stores["lake"], books_of(view), names)
+
+        way = count_one if "lake" in stores else no_archive(settings.lake_path)
+        return Proofs(state, CLOCK).answer(way, DeletedDays(state).all())

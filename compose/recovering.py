@@ -9,12 +9,13 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 from alerts.audit.findings import Finding
+from collector.ledger.intervals import Interval
 from collector.ledger.view import LedgerView
 from collector.resend.journal import JournalSource
 from collector.resend.recovery import Recovery
 from collector.resend.senders import Senders
 from collector.resend.spool import SpoolSource
-from collector.resend.wanted import ELASTIC, LAKE, Source, Wanted, count_of, words_of
+from collector.resend.wanted import ELASTIC, LAKE, Source, Wanted, words_of
 
 from .settings import Settings
 from .wiring import CLOCK, open_journal, open_ledger, open_sender, open_state
@@ -47,8 +48,8 @@ def open_recovery(settings: Settings) -> Iterator[Recovery]:
         yield Recovery(journal, stores, SpoolSource(state, CLOCK), send, Senders(ledger))
 
 
-def recover_finding(recovery: Recovery, finding: Finding) -> tuple[Mapping[str, int], str]:
-    """Try to get back what a finding lacks: how many numbers came from where, and the outcome in words."""
+def recover_finding(recovery: Recovery, finding: Finding) -> tuple[Mapping[str, tuple[Interval, ...]], str]:
+    """Try to get back what a finding lacks: which numbers were sent again from where, and the outcome in words."""
     now = CLOCK.time()
     found = recovery.search(
         Wanted(
@@ -62,4 +63,4 @@ def recover_finding(recovery: Recovery, finding: Finding) -> tuple[Mapping[str, 
         ),
         sink=finding.sink,
     )
-    return {name: count_of(numbers) for name, numbers in found.found.items()}, words_of(found)
+    return found.found, words_of(found)

@@ -223,7 +223,7 @@ def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None
 def _token_for_everything(settings: Settings) -> str:
     """One of the gateway's own tokens, if these settings hold one in the clear that may send anything."""
     for token in settings.gateway.tokens:
-        if token.token and all("*" in allowed for allowed in (token.regions, token.services, token.datasets)):
+        if token.token and token.covers_everything and token.may_replay:
             return token.token
     return ""
 
@@ -318,16 +318,15 @@ def _lake(settings: Settings) -> tuple[Sink, Callable[[], object]]:
 
 
 def _elastic(settings: Settings, state: State) -> tuple[Sink, Callable[[], object]]:
+    from alerts.audit.proving import Proofs
     from collector.elastic.ageing import Ageing
     from collector.elastic.client import ElasticClient
     from collector.elastic.days import DeletedDays
     from collector.elastic.sink import ElasticSink
 
-    from .counting import is_archived
-
     assert settings.elastic is not None
     client = ElasticClient(settings.elastic)
-    archived = partial(is_archived, settings) if settings.elastic.archive else None
+    archived = Proofs(state, CLOCK).is_archived if settings.elastic.archive else None
     ageing = Ageing(client, settings.elastic, DeletedDays(state), CLOCK, archived)
     return ElasticSink(settings.elastic, CLOCK, state, client=client), ageing.run
 

@@ -34,8 +34,6 @@ _TIMEOUT_S = 10.0
 _REQUEST_BATCHES = 20
 _REQUEST_BYTES = 4_000_000
 _MOST_KEPT = 8
-# Refusals of one batch; any other is of who sends it, and somebody with another token may be allowed to.
-_OF_THE_BATCH = frozenset({"size", "header", "stream", "count", "day", "crc", "blank", "void", "frame"})
 
 
 class Estates:
@@ -157,7 +155,7 @@ class Estates:
         try:
             self._transport.send(request, _TIMEOUT_S)
         except Rejected as error:
-            if error.code in _OF_THE_BATCH and left.refuse(error.index, error.code):
+            if error.is_of_the_batch and left.refuse(error.index, error.code):
                 return
             log.error("lastbeat: what %s left can't be sent from here: %s", left.name, error)
             self._not_mine[left.folder.path.name] = now + _NOT_MINE_S

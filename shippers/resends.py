@@ -130,8 +130,7 @@ class Resender:
             self._transport.send(request, _TIMEOUT_S)
         except Rejected as error:
             log.warning("lastbeat: events that were asked for again are refused: %s", error)
-            self._lack(search, search.ask.last + 1)
-            self._searches.popleft()
+            self._refused(search, request, error)
             return
         except LastbeatError as error:
             self._next_at = self._clock.monotonic() + max(_RETRY_S, error.retry_after_s or 0.0)
@@ -141,6 +140,19 @@ class Resender:
             self._lack(search, batch.header.first)
             search.at = max(search.at, batch.header.last + 1)
             self.sent += batch.header.count
+        if search.at > search.ask.last:
+            self._searches.popleft()
+
+    def _refused(self, search: _Search, request: Sequence[Batch], error: Rejected) -> None:
+        """What is no good itself is as good as gone, and the rest goes on without it. Of who may not send it nothing is
+        told: it is still there, and will be asked for again."""
+        index = 0 if error.index is None and len(request) == 1 else error.index
+        if not error.is_of_the_batch or index is None or index >= len(request):
+            self._searches.popleft()
+            return
+        del search.found[index]
+        if not index:  # any other is found to be lacking once the next one is sent
+            self._lack(search, request[index].header.last + 1)
         if search.at > search.ask.last:
             self._searches.popleft()
 

@@ -4,6 +4,8 @@ talk to them and the one that looks. Does no I/O.
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +15,9 @@ MOST_ASKS = 20
 """In one answer, and in one request."""
 _MOST_WAITING = 32
 _MOST_NUMBER = 2**62
+MOST_TOLD_BYTES = 4_096
+"""Of what is told in one request, as JSON: servers turn a request with larger headers away, and all in it."""
+_STREAM = re.compile(r"[a-z0-9]{8,40}\.[a-z]{1,20}")
 
 
 class Ask(NamedTuple):
@@ -32,9 +37,13 @@ def asks_in(said: object) -> list[Ask]:
         stream: Any = one.get("stream")
         first: Any = one.get("first")
         last: Any = one.get("last")
-        if isinstance(stream, str) and len(stream) <= 64 and _is_number(first) and _is_number(last) and first <= last:
+        if _is_stream(stream) and _is_number(first) and _is_number(last) and first <= last:
             found.append(Ask(stream, first, last))
     return found
+
+
+def _is_stream(value: object) -> bool:
+    return isinstance(value, str) and _STREAM.fullmatch(value) is not None
 
 
 def _is_number(value: object) -> bool:
@@ -73,9 +82,12 @@ class Wishes:
                 self._lacking.append(ask)
 
     def lacking(self) -> tuple[Ask, ...]:
-        """What is to be told."""
+        """What is to be told, as much as fits into one request's header."""
         with self._lock:
-            return tuple(self._lacking)[:MOST_ASKS]
+            told = list(self._lacking)[:MOST_ASKS]
+        while told and len(json.dumps(told)) > MOST_TOLD_BYTES:
+            told.pop()
+        return tuple(told)
 
     def told(self, asks: Sequence[Ask]) -> None:
         """A gateway knows of these."""

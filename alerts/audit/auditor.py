@@ -10,11 +10,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from alerts.beat import BadBeat, Beat, read
 from collector.complaint import Complaint
 from collector.figures import labelled
+from collector.ledger.intervals import Interval
 from collector.ports import Gap, Reader, State, TopicPartition
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
@@ -43,8 +45,10 @@ COST_SHARE = 10
 """What took t is not done again before 10 t: with many processes the statement is written less often. Judging, which
 must be in time, not before JUDGE_SHARE t."""
 
-Recover = Callable[[Finding], tuple[Mapping[str, int], str]]
-"""Tries to get back what a finding lacks; how many numbers came from where, and the outcome in words."""
+Sources = Mapping[str, tuple[Interval, ...]]
+"""Which numbers were sent again from where."""
+Recover = Callable[[Finding], tuple[Sources, str]]
+"""Tries to get back what a finding lacks; what was sent again from where, and the outcome in words."""
 Count = Callable[[], tuple[tuple[str, ...], tuple[Difference, ...]]]
 """Counts the stores of the hot days against the ledger: the days, and every difference."""
 
@@ -74,7 +78,7 @@ class Auditor:
             log, clock, "nothing can be audited now, this goes on by itself", "it is audited again"
         )
         self._statement: Statement | None = None
-        self._tried: deque[tuple[str, Mapping[str, int], str]] = deque()
+        self._tried: deque[tuple[str, Sources, str]] = deque()
         self._retry_at: dict[str, float] = {}
         self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
         self._stepped_at = clock.monotonic()
@@ -90,6 +94,7 @@ class Auditor:
         self._ends: dict[TopicPartition, int] = {}
         self._loaded = False
         self._round = 0
+        self._under_way: dict[str, int] = {}  # what was sent again, and the round whose ends lie behind it
         self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -128,7 +133,8 @@ class Auditor:
         self._ends = self._data.ends()
         self.barriers.add(self._round, self._ends)
         with self._lock:
-            self._take_tries(now)
+            self._take_tries()
+            self._see_what_arrived()
             if (began := self._clock.monotonic()) >= self._judge_at:
                 self.assessor.step(self._round, seen, now)
                 self._judge_at = began + JUDGE_SHARE * (self._clock.monotonic() - began)
@@ -143,6 +149,8 @@ class Auditor:
             self._beats.seek(tp, offset)
         self.assessor.changed |= self.assessor.findings.keys()
         save_findings(self._state, self.assessor)  # whatever the one before may yet have written of them
+        # What was sent again before this start may still be under way.
+        self._under_way = {key: 1 for key, each in self.assessor.findings.items() if each.sources}
         self._loaded = True
         log.info("audits %d processes, from where it was", len(self.roll.boots))
 
@@ -237,26 +245,40 @@ class Auditor:
             due = [
                 finding
                 for finding in self.assessor.findings.values()
-                if finding.ended_at is None and self._retry_at.get(finding.key, now) <= now
+                if finding.ended_at is None
+                and self._retry_at.get(finding.key, now) <= now
+                and finding.key not in self._under_way
             ]
         if not due:
             return
         finding = min(due, key=lambda each: (each.tries, each.opened_at))
+        sources: Sources = {}
         try:
             sources, words = self._recover(finding)
         except LastbeatError as error:
-            sources, words = {}, f"it can't be asked for now: {error}"
+            words = f"it can't be asked for now: {error}"
         with self._lock:
             self._retry_at[finding.key] = self._clock.monotonic() + finding.tried_again({}, "").retry_after_s()
             self._tried.append((finding.key, sources, words))
+            if any(sources.values()):  # the ends of a pass that begins after this lie behind what was sent
+                self._under_way[finding.key] = self._round + 1
 
-    def _take_tries(self, now: float) -> None:
+    def _take_tries(self) -> None:
         while self._tried:
             key, sources, words = self._tried.popleft()
             if (finding := self.assessor.findings.get(key)) is not None:
                 self.assessor.findings[key] = finding.tried_again(sources, words)
                 self.assessor.changed.add(key)
-        del now
+
+    def _see_what_arrived(self) -> None:
+        """What was sent again is not sent once more before its sink was read past it: then it is there, or lost."""
+        for key, round_ in list(self._under_way.items()):
+            finding = self.assessor.findings.get(key)
+            if finding is not None and finding.ended_at is None:
+                topic = f"lastbeat.{finding.region}.{finding.dataset}"
+                if self.barriers.passed(topic, partial(self._accounts.position, finding.sink)) < round_:
+                    continue
+            del self._under_way[key]
 
     def count_step(self) -> None:
         """Count the hot days' stores against the ledger. On a thread of its own, every now and then."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collector.ledger.intervals import IntervalSet
+from collector.ledger.intervals import Interval, IntervalSet
 from collector.ledger.inventory import Held, Inventory
 
 from .reconcile import ranges, size
@@ -66,7 +66,7 @@ def count(
     for day in days:
         booked = {sink: books(sink, day, region) for sink in stores}
         for sink, store in stores.items():
-            held = _held(store, day, region)
+            held = held_by(store, day, region)
             found.events[sink, day] = sum(each.count for each in held.values())
             for place in sorted({*booked[sink], *held}):
                 one = _against_ledger(store, sink, day, place, held.get(place), booked[sink].get(place))
@@ -111,23 +111,24 @@ def _decide(found: Counted, region: str, odd: Sequence[_Odd], short: Sequence[_S
     for one in odd:
         if now.gone(one.sink, one.place[0], one.place[1], one.day):
             continue
-        parts = [f"lacks {_ranges(one.lacks)}, which its ledger has as stored"] if one.lacks else []
+        parts = [f"lacks {listed(one.lacks)}, which its ledger has as stored"] if one.lacks else []
         if one.extra and not now.behind.get(one.sink, True):
             extra = one.extra.without(booked(one.sink, one.day, one.place).stored)
-            parts += [f"has {_ranges(extra)}, of which its ledger knows nothing"] if extra else []
+            parts += [f"has {listed(extra)}, of which its ledger knows nothing"] if extra else []
         parts += [f"has {one.twice:,} events twice"] if one.twice else []
         if parts:
             words = f"{one.sink} {' and '.join(parts)}"
-            found.differences.append(_difference(one.day, one.place, words, lacking=bool(one.lacks)))
+            found.differences.append(differing(one.day, one.place, words, lacking=bool(one.lacks)))
     for each in short:
         if now.behind.get(each.other, True) or now.gone(each.other, each.place[0], each.place[1], each.day):
             continue
         if left := _unsettled(each.left, booked(each.other, each.day, each.place)):
-            words = f"{each.other} lacks {_ranges(left)}, which {each.sink} has"
-            found.differences.append(_difference(each.day, each.place, words))
+            words = f"{each.other} lacks {listed(left)}, which {each.sink} has"
+            found.differences.append(differing(each.day, each.place, words))
 
 
-def _held(store: Inventory, day: str, region: str) -> dict[Place, Held]:
+def held_by(store: Inventory, day: str, region: str) -> dict[Place, Held]:
+    """What a store has of a day, counted."""
     return {(each.dataset, each.region, each.stream): each for each in store.inventory(day, region)}
 
 
@@ -177,35 +178,12 @@ def _unsettled(numbers: IntervalSet, booked: Booked | None) -> IntervalSet:
     return numbers if booked is None else numbers.without(booked.stored).without(booked.other)
 
 
-def unproven(
-    dataset: str, region: str, day: str, hot: Inventory, archive: Inventory, books: Books, names: tuple[str, str]
-) -> list[Difference]:
-    """Every number of one day that the hot store has, or had by its ledger, and that the archive neither holds nor has
-    among its dead letters: while there is one, the day must not go. `names`: of hot store and archive, as sinks."""
-    mine, theirs = (books(name, day, region) for name in names)
-    kept = _held(archive, day, region)
-    wanted: dict[Place, IntervalSet] = {place: IntervalSet(one.stored) for place, one in mine.items()}
-    for place, held in _held(hot, day, region).items():
-        whole = [(held.first, held.last)] if held.whole else hot.runs(held)
-        wanted.setdefault(place, IntervalSet()).merge(IntervalSet(whole))
-    found = []
-    for place, numbers in sorted(wanted.items(), key=lambda each: each[0]):
-        if place[0] != dataset or not numbers:
-            continue
-        there = kept.get(place)
-        runs = [] if there is None else [(there.first, there.last)] if there.whole else archive.runs(there)
-        left = numbers.without(IntervalSet(runs))
-        if left and (known := theirs.get(place)) is not None:
-            left = left.without(known.other)
-        if left := elsewhere(archive, place, left):
-            found.append(_difference(day, place, f"{names[1]} lacks {_ranges(left)}"))
-    return found
-
-
-def _difference(day: str, place: Place, words: str, *, lacking: bool = True) -> Difference:
+def differing(day: str, place: Place, words: str, *, lacking: bool = True) -> Difference:
+    """One place that differs, in words."""
     return Difference(day, place[1], place[0], place[2], words, lacking)
 
 
-def _ranges(numbers: Iterable[tuple[int, int]]) -> str:
-    listed = list(numbers)
-    return f"{ranges(listed, MOST_RANGES)} ({size(listed):,} events)"
+def listed(numbers: Iterable[Interval]) -> str:
+    """Which numbers, and how many."""
+    runs = list(numbers)
+    return f"{ranges(runs, MOST_RANGES)} ({size(runs):,} events)"

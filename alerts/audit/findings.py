@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from alerts.document import known, to_doc
@@ -28,8 +29,9 @@ class Finding:
 
     `holes` are still missing, the first MAX_RANGES of them named, all counted in `missing`; `found` were and are there
     again. `since` is when the beat came that said they are durable, `beat` its number. `judged`: up to here all that is
-    missing is lost, which stays true whoever asks. `sources`: how many numbers were got back from where. `ended_at` is
-    set once nothing is missing any more, or it is given up: then `missing` is lost for good, and stays in the sum.
+    missing is lost, which stays true whoever asks. `sources`: how many numbers were got back from where, `got`: which.
+    `ended_at` is set once nothing is missing any more, or it is given up: then `missing` is lost for good, and stays in
+    the sum.
     """
 
     sink: str
@@ -51,6 +53,7 @@ class Finding:
     sources: Mapping[str, int] = field(default_factory=dict)
     ended_at: float | None = None
     given_up: bool = False
+    got: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -88,10 +91,17 @@ class Finding:
         """The same, over though its numbers are missing: they are not asked for any more."""
         return replace(self, ended_at=now, given_up=True)
 
-    def tried_again(self, sources: Mapping[str, int], words: str) -> Finding:
-        """Somebody tried to get it back."""
-        total = {name: self.sources.get(name, 0) + sources.get(name, 0) for name in {*self.sources, *sources}}
-        return replace(self, tries=self.tries + 1, tried=words, sources=total)
+    def tried_again(self, sources: Mapping[str, Iterable[Interval]], words: str) -> Finding:
+        """Somebody tried to get it back. The same numbers may come from several tries and sources, and count once."""
+        got = {name: IntervalSet(numbers) for name, numbers in self.got.items()}
+        before = IntervalSet(chain.from_iterable(self.got.values()))
+        for name, numbers in sources.items():
+            new = IntervalSet(numbers).without(before)
+            got.setdefault(name, IntervalSet()).merge(new)
+            before.merge(new)
+        named = {name: tuple(numbers)[-MAX_RANGES:] for name, numbers in got.items()}
+        counts = {name: max(self.sources.get(name, 0), size(numbers)) for name, numbers in got.items()}
+        return replace(self, tries=self.tries + 1, tried=words, sources=counts, got=named)
 
     def retry_after_s(self) -> float:
         """When to try again to get it back, after the last try."""
@@ -106,7 +116,8 @@ def finding_doc(finding: Finding) -> dict[str, Any]:
 def finding_from(doc: Mapping[str, Any]) -> Finding:
     """A finding from its document."""
     pairs = {name: tuple((int(first), int(last)) for first, last in doc.get(name, ())) for name in ("holes", "found")}
-    return Finding(**{**known(Finding, doc), **pairs})
+    got = {name: tuple((int(first), int(last)) for first, last in some) for name, some in doc.get("got", {}).items()}
+    return Finding(**{**known(Finding, doc), **pairs, "got": got})
 
 
 def read_findings(state: State) -> list[Finding]:

@@ -189,21 +189,23 @@ class Writer:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._written: dict[str, str] = {}
+        self._written: dict[str, str] | None = None
 
     def write(self, statement: Statement) -> None:
-        """Keep it. Raises Unavailable; then the next one is written in full."""
+        """Keep it. Raises Unavailable; then what State has is not known, and the next one is written in full."""
         days: dict[str, list[list[Any]]] = {}
         for line in statement.lines:
             row = [line.region, line.service, line.dataset, line.sink, *(getattr(line, name) for name in COUNTS)]
             days.setdefault(line.day, []).append([*row, dict(line.dropped)])
         docs: dict[str, Mapping[str, Any]] = {f"{DAY}{day}": {"rows": rows} for day, rows in days.items()}
         texts = {key: json.dumps(doc) for key, doc in docs.items()}
-        fresh = {key: docs[key] for key, text in texts.items() if self._written.get(key) != text}
-        gone = self._written.keys() - texts.keys()
-        self._written = {}
+        before = self._written
+        if before is None:
+            before = {row.key: "" for row in self._state.scan(Table.AUDIT, DAY)}
+        fresh = {key: docs[key] for key, text in texts.items() if before.get(key) != text}
+        self._written = None
         self._state.put_many(Table.AUDIT, {**fresh, HEAD: _head_doc(statement.head)})
-        for key in gone:
+        for key in before.keys() - texts.keys():
             self._state.delete(Table.AUDIT, key)
         self._written = texts
 

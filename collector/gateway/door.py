@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from collector.foreign.stream import is_foreign
 from collector.settings import GatewaySettings, TokenSettings
 from shippers.batch import Batch, Header, unpack
 from shippers.errors import BadBatch, LastbeatError
@@ -45,12 +46,15 @@ class Grant:
     services: re.Pattern[str]
     datasets: re.Pattern[str]
     canary: bool = False
+    replay: bool = False
+    """Whether he may send numbers of others again, as the tools for dead letters and resending do."""
     _allowed: set[tuple[str, str, str]] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, token: TokenSettings) -> Grant:
         """The grant that a token carries."""
-        return cls(token.name, _any_of(token.regions), _any_of(token.services), _any_of(token.datasets))
+        patterns = _any_of(token.regions), _any_of(token.services), _any_of(token.datasets)
+        return cls(token.name, *patterns, replay=token.may_replay)
 
     def forbids(self, header: Header) -> str | None:
         """Which of region, service and dataset is not this sender's to send; None if all are."""
@@ -73,8 +77,8 @@ def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
 
 
 _EVERYTHING = re.compile("")
-ANYBODY = Grant("anybody", _EVERYTHING, _EVERYTHING, _EVERYTHING)
-CANARY = dataclasses.replace(ANYBODY, name="canary", canary=True)
+ANYBODY = Grant("anybody", _EVERYTHING, _EVERYTHING, _EVERYTHING, replay=True)
+CANARY = dataclasses.replace(ANYBODY, name="canary", canary=True, replay=False)
 
 
 class Door:
@@ -132,6 +136,10 @@ class Door:
         """One batch, stamped. Raises Turned if the grant forbids it, BadBatch if its header claims nonsense."""
         header = batch.header
         self.permit(header, grant)
+        if is_foreign(header.stream) and not header.replay:
+            raise BadBatch(
+                "stream", f"stream {header.stream!r} is kept for records that others put on Kafka themselves"
+            )
         if header.age_s is not None and not 0 <= header.age_s <= _MAX_AGE_S:  # also what is not a number
             raise BadBatch("age", "age_s must be a number of seconds from 0 to a year")
         if header.void is not None and not (header.void.isprintable() and 0 < len(header.void) <= 200):
@@ -144,6 +152,9 @@ class Door:
         if header.canary != grant.canary:
             text = "only the gateway itself sends canaries" if header.canary else "this is for canaries alone"
             raise Turned(403, "canary", text, header=header)
+        if header.replay and not grant.replay:
+            text = "this token may not send again what was settled: give it `replay = true`, or one for everything"
+            raise Turned(403, "replay", text, header=header)
         forbidden = grant.forbids(header)
         if forbidden:
             text = f"this token may not send {forbidden} {getattr(header, forbidden)!r}"

@@ -10,6 +10,8 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 
 from collector.complaint import Complaint
 from collector.ledger.intervals import IntervalSet
@@ -24,8 +26,49 @@ from shippers.wishes import MOST_ASKS, Ask, asks_in
 log = logging.getLogger("lastbeat.gateway")
 
 _EVERY_S = 3.0
+_COST_SHARE = 10  # what took t to read is not read again before 10 t: requests need the processor more
 _MAX_HEADER = 8_192
 _MOST_NOTED = 10_000
+
+
+Place = tuple[str, str]
+"""Region and service."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for now, and of it what each sender is told, worked out beforehand: at most MOST_ASKS ranges."""
+
+    open: dict[str, Request] = field(default_factory=dict)
+    by_boot: dict[str, tuple[Ask, ...]] = field(default_factory=dict)
+    by_service: dict[Place, tuple[Ask, ...]] = field(default_factory=dict)
+    of_anybody: tuple[Ask, ...] = ()
+
+    @classmethod
+    def of(cls, found: Sequence[Request], turn: int) -> _Asked:
+        by_boot: dict[str, list[Request]] = {}
+        by_service: dict[Place, list[Request]] = {}
+        for request in found:
+            by_boot.setdefault(request.boot, []).append(request)
+            if request.service:
+                by_service.setdefault((request.region, request.service), []).append(request)
+        return cls(
+            {request.stream: request for request in found},
+            {boot: some_of(theirs, turn) for boot, theirs in by_boot.items()},
+            {place: some_of(theirs, turn) for place, theirs in by_service.items()},
+            some_of([request for request in found if not request.service], turn),  # whose heirs could be anybody
+        )
+
+
+def some_of(requests: Sequence[Request], turn: int) -> tuple[Ask, ...]:
+    """At most MOST_ASKS ranges: one of each stream in turn, and with every turn the next ones. What nobody can give
+    must not stand before the rest."""
+    chosen: dict[Ask, None] = {}
+    for at in range(turn * MOST_ASKS, (turn + 1) * MOST_ASKS) if requests else ():
+        round_, index = divmod(at, len(requests))
+        numbers = requests[index].open
+        chosen[Ask(requests[index].stream, *numbers[round_ % len(numbers)])] = None
+    return tuple(chosen)
 
 
 class Resends:
@@ -33,9 +76,8 @@ class Resends:
 
     def __init__(self, state: State | None, clock: Clock) -> None:
         self._state, self._clock = state, clock
-        self._by_boot: dict[str, list[Request]] = {}
-        self._by_service: dict[tuple[str, str], list[Request]] = {}
-        self._of_anybody: list[Request] = []
+        self._asked = _Asked()
+        self._turn = 0
         self.any_open = False
         """Whether anything is asked for at all."""
         self._lock = threading.Lock()
@@ -75,37 +117,34 @@ class Resends:
                     self._sent.setdefault(stream, IntervalSet()).merge(sent.get(stream, IntervalSet()))
                     self._lacking.setdefault(stream, IntervalSet()).merge(lacking.get(stream, IntervalSet()))
             raise
-        by_boot: dict[str, list[Request]] = {}
-        by_service: dict[tuple[str, str], list[Request]] = {}
-        for request in found:
-            by_boot.setdefault(request.boot, []).append(request)
-            if request.service:
-                by_service.setdefault((request.region, request.service), []).append(request)
-        self._of_anybody = [request for request in found if not request.service]
-        self._by_boot, self._by_service, self.any_open = by_boot, by_service, bool(found)
+        self._asked, self.any_open = _Asked.of(found, self._turn), bool(found)
+        self._turn += 1
 
     def answer(self, batches: Sequence[Batch], lacking: str | None) -> list[dict[str, object]]:
         """What the sender of these batches, which are in the journal now, is asked for; `lacking` is what it says that
         it has no more, as its request's header has it. It is believed about its own service alone."""
-        senders = {(batch.header.boot, batch.header.region, batch.header.service) for batch in batches}
-        asked: dict[str, Request] = {}
-        for boot, region, service in senders:
-            for request in (*self._by_boot.get(boot, ()), *self._by_service.get((region, service), ())):
-                asked[request.stream] = request
-        theirs = asked | {request.stream: request for request in self._of_anybody}  # whose heirs could be anybody
-        if not theirs:
-            return []
+        known = self._asked
+        boots = {batch.header.boot for batch in batches}
+        places = {(batch.header.region, batch.header.service) for batch in batches}
+        theirs = [known.by_boot.get(boot, ()) for boot in boots]
+        theirs += [known.by_service.get(place, ()) for place in places]
         self._note(
-            self._sent, ((b.header.stream, b.header.first, b.header.last) for b in batches if b.header.stream in theirs)
+            self._sent,
+            ((b.header.stream, b.header.first, b.header.last) for b in batches if b.header.stream in known.open),
         )
-        if lacking:
-            self._note(self._lacking, (ask for ask in _lacking_in(lacking) if ask.stream in asked))
-        wanted = [
-            {"stream": stream, "first": first, "last": last}
-            for stream, request in theirs.items()
-            for first, last in request.open
-        ]
-        return wanted[:MOST_ASKS]
+        if lacking and any(theirs):
+            self._note(
+                self._lacking,
+                (
+                    ask
+                    for ask in _lacking_in(lacking)
+                    if (request := known.open.get(ask.stream)) is not None
+                    and (request.boot in boots or (request.region, request.service) in places)
+                ),
+            )
+        rows = zip_longest(*theirs, known.of_anybody)
+        wanted = dict.fromkeys(ask for row in rows for ask in row if ask is not None)
+        return [ask._asdict() for ask in islice(wanted, MOST_ASKS)]
 
     def _note(self, where: dict[str, IntervalSet], numbers: Iterable[tuple[str, int, int]]) -> None:
         with self._lock:
@@ -116,6 +155,7 @@ class Resends:
 
     def _run(self) -> None:
         while True:
+            began = self._clock.monotonic()
             try:
                 self.refresh()
                 self._failing.note("")
@@ -123,7 +163,8 @@ class Resends:
                 self._failing.note(str(error))
             except Exception:
                 log.exception("gateway: what services are to send again couldn't be read; it goes on")
-            if self._clock.wait(self._stop, _EVERY_S):
+            took_s = self._clock.monotonic() - began
+            if self._clock.wait(self._stop, max(_EVERY_S, _COST_SHARE * took_s)):
                 return
 
 

@@ -17,7 +17,8 @@ from shippers.batch import Header
 from .intervals import Interval, IntervalSet
 
 REMEMBERED = 64
-"""So many of a stream's highest batches are known by first number, count and crc."""
+"""So many of a stream's highest batches are known by first number, count and crc, and its very first: a second process
+that bears the same boot id begins there, however far the other one is."""
 SEVERAL = "several"
 """The service or instance of a stream that truthfully has more than one: a run of foreign records."""
 _MOST_LIES = 8
@@ -247,8 +248,8 @@ class Account:
         )
 
     def claim(self, header: Header, where: str = "", *, judged: bool = True) -> Lie | None:
-        """Remember what a header claims; a lie if it is at odds with what an earlier one claimed. Only the highest
-        batches are remembered, but a stream that goes back comes up to them again as it goes on."""
+        """Remember what a header claims; a lie if it is at odds with what an earlier one claimed. Only the first
+        and the highest batches are remembered, but a stream that goes back comes up to them as it goes on."""
         claim = header.first, header.count, header.crc
         packed = _CLAIM.pack(*claim)
         new = None
@@ -256,7 +257,7 @@ class Account:
             for other in self._at_odds(claim):
                 new = self.lie(_lie_of(self.stream, other, claim, where)) or new
         if not self._claims or claim > _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE):
-            self._claims = (self._claims + packed)[-REMEMBERED * _SIZE :]
+            self._claims = _first_and_highest(self._claims + packed)
         else:
             self._remember([*self.claims(), claim])
         return new
@@ -305,7 +306,7 @@ class Account:
             return
         first, count, _ = _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE)
         if _CLAIM.unpack_from(packed)[0] >= first + count:
-            self._claims = (self._claims + packed)[-REMEMBERED * _SIZE :]
+            self._claims = _first_and_highest(self._claims + packed)
             return
         claims = sorted({*self.claims(), *_CLAIM.iter_unpack(packed)})
         for i, claim in enumerate(claims):
@@ -333,8 +334,7 @@ class Account:
         return [other for other in self.claims() if other != claim and other[0] <= last and first < other[0] + other[1]]
 
     def _remember(self, claims: Iterable[Claim]) -> None:
-        highest = sorted(set(claims))[-REMEMBERED:]
-        self._claims = b"".join(_CLAIM.pack(*claim) for claim in highest)
+        self._claims = _first_and_highest(b"".join(_CLAIM.pack(*claim) for claim in sorted(set(claims))))
 
     def _sets(self) -> Iterator[IntervalSet]:
         if self.aged:
@@ -355,6 +355,12 @@ class Account:
 
     def __repr__(self) -> str:
         return f"Account({self.stream!r}, {self.totals()!r})"
+
+
+def _first_and_highest(claims: bytes) -> bytes:
+    """What is remembered of claims in order."""
+    over = len(claims) - (1 + REMEMBERED) * _SIZE
+    return claims[:_SIZE] + claims[_SIZE + over :] if over > 0 else claims
 
 
 def _lie_of(stream: str, one: Claim, other: Claim, where: str) -> Lie:

@@ -120,8 +120,9 @@ class LedgerKeeper:
                     continue
                 seen_before = book.position is not None and record.next_offset <= book.position
                 dead, void = outcome.dead_numbers, outcome.void_numbers
-                lie = book.ledger.settle(header, dead, void, judged=not seen_before, now=now)
-                book.fresh.settle(header, dead, void, judged=False)
+                foreign = record.foreign or bool(record.refused)
+                lie = book.ledger.settle(header, dead, void, judged=not seen_before, foreign=foreign, now=now)
+                book.fresh.settle(header, dead, void, judged=False, foreign=foreign)
                 if new_stream:
                     lie = self._elsewhere(record.tp, header.stream) or lie
                 if lie is not None:

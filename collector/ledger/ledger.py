@@ -57,14 +57,16 @@ class Ledger:
         void: Sequence[Interval] = (),
         *,
         judged: bool = True,
+        foreign: bool | None = None,
         where: str = "",
         now: int = 0,
     ) -> Lie | None:
         """Account for a header's numbers as Outcome says it: all are stored but `dead`, of which some are `void`.
 
         Says what is at odds with what was claimed before, if that wasn't known. Not `judged` is a record that is read
-        again. Replays, foreign records and void batches claim nothing: theirs are not the sender's own numbers, or
-        truthfully cut anew.
+        again. Replays, `foreign` records and void batches claim nothing: theirs are not the sender's own numbers, or
+        truthfully cut anew. What a record is its reader knows (None: the stream's name must say it); of a batch that
+        only bears the name of a foreign stream all is judged.
         """
         stream = header.stream
         account = self.accounts.get(stream)
@@ -75,9 +77,10 @@ class Ledger:
             account = self._unfold(stream)
         account.touched = now
         lie = None
-        if account.foreign:
+        plain = not header.replay and header.void is None
+        if account.foreign and not (plain and foreign is False):
             account.include(header.region, header.service, header.instance)
-        elif header.replay or header.void is not None:
+        elif not plain:
             account.identify(header.region, header.service, header.instance, certain=False)
         else:
             lie = account.identify(header.region, header.service, header.instance, certain=True, where=where)

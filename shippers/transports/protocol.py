@@ -9,6 +9,8 @@ from shippers.batch import Batch
 from shippers.errors import Refused
 from shippers.wishes import Wishes
 
+_OF_THE_BATCH = frozenset({"size", "header", "stream", "count", "day", "crc", "blank", "void", "frame"})
+
 
 class Rejected(Refused):
     """The other side read the request and took none of it.
@@ -20,6 +22,12 @@ class Rejected(Refused):
     def __init__(self, code: str, message: str, index: int | None = None) -> None:
         super().__init__(code, message)
         self.index = index
+
+    @property
+    def is_of_the_batch(self) -> bool:
+        """Whether the batch itself is no good. Any other refusal is of who sends it, and somebody with another token
+        may be allowed to."""
+        return self.code in _OF_THE_BATCH
 
 
 class Transport(Protocol):

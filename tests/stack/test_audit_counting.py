@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from alerts.audit.booked import books_of
-from alerts.audit.counting import Counted, Later, count, unproven
+from alerts.audit.counting import Counted, Later, count
+from alerts.audit.proving import Proof, Proofs, prove
 from alerts.state.memory import MemoryState
 from collector.elastic.ageing import Ageing
 from collector.elastic.client import ElasticClient, quoted
@@ -71,10 +72,9 @@ class Both:
         later = Later(books_of(self.view()), {"elastic": False, "lake": False}, lambda *_: False)
         return count([DAY], "", self.stores, books_of(self.view()), lambda: later)
 
-    def is_archived(self, dataset: str, region: str, day: str, events: int) -> bool:
+    def prove(self, dataset: str, region: str, day: str) -> Proof:
         names = "elastic", "lake"
-        books = books_of(self.view())
-        return not unproven(dataset, region, day, self.stores["elastic"], self.stores["lake"], books, names)
+        return prove(dataset, region, day, self.stores["elastic"], self.stores["lake"], books_of(self.view()), names)
 
     def close(self) -> None:
         for sink in self.sinks.values():
@@ -114,11 +114,19 @@ def test_a_day_that_is_not_proven_is_not_deleted_and_goes_once_it_is(both: Both)
     both.write(record(1, batch(21, 5)), only="elastic")
     both.write(record(2, batch(1_000, 5, "otherboot001.business")), only="lake")  # as many events, but others
     days = DeletedDays(both.state)
-    ageing = Ageing(both.client, both.settings, days, both.clock, both.is_archived)
+    proofs = Proofs(both.state, both.clock)
+    ageing = Ageing(both.client, both.settings, days, both.clock, proofs.is_archived)
     both.clock.advance(10 * 86_400)
+    assert ageing.run().kept
+    assert [each.words for each in proofs.answer(both.prove, days.all())] == [
+        "is old and kept: lake lacks 21–25 (5 events)"
+    ]
+    both.clock.advance(600)
     assert ageing.run().kept
     assert not days.has("business", "cn-east", DAY)
     both.write(dataclasses.replace(record(3, batch(21, 5))), only="lake")
+    assert proofs.answer(both.prove, days.all()) == []
+    both.clock.advance(1_200)
     assert ageing.run().deleted
     assert days.has("business", "cn-east", DAY)
 

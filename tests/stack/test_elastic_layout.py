@@ -139,6 +139,8 @@ def test_a_day_is_packed_when_it_is_over_deleted_when_it_is_old_and_stays_delete
     assert ageing.run().kept == (index,)
     assert proven == [("business", "cn-east", DAY, 31)]
     answer = True
+    assert ageing.run().kept == (index,), "it isn't asked about each minute"
+    clock.advance(600)
     assert ageing.run().deleted == (index,)
     assert days.has("business", "cn-east", DAY)
     outcomes = sink.write([record(4, batch(41, 2)), record(0, batch(1, 1, day="2026-11-25"))])

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from collector.ledger.intervals import Interval
 from shippers.batch import Header, seal
 from shippers.errors import Unavailable
 from tests.unit.audit.books import DAY, Sender, World
@@ -343,12 +344,12 @@ def test_headers_that_lie_are_told_and_no_loss_is_made_of_them() -> None:
 def test_what_is_lost_is_asked_for_again_and_again_with_growing_pauses() -> None:
     asked = []
 
-    def recover(finding: object) -> tuple[dict[str, int], str]:
+    def recover(finding: object) -> tuple[dict[str, tuple[Interval, ...]], str]:
         asked.append(world.clock.monotonic())
         if len(asked) < 3:
             return {}, "nobody has it"
         world.journal.append([lost])
-        return {"archive": 10}, "all of it was found"
+        return {"archive": ((1, 10),)}, "all of it was found"
 
     world = World()
     world.restart(recover=recover)
@@ -364,6 +365,42 @@ def test_what_is_lost_is_asked_for_again_and_again_with_growing_pauses() -> None
     [finding] = world.findings
     assert finding.sources == {"archive": 10}
     assert finding.ended_at is not None
+
+
+def test_while_its_sink_lags_the_same_is_not_sent_again_and_again() -> None:
+    asked = []
+
+    def recover(finding: object) -> tuple[dict[str, tuple[Interval, ...]], str]:
+        asked.append(finding)
+        if len(asked) > 1:  # the first is lost on its way
+            world.journal.append([lost])
+        return {"journal": ((1, 60),), "spool": ((41, 100),)}, "all of it was found"
+
+    world = World()
+    world.restart(recover=recover)
+    pay = Sender(world)
+    lost = pay.log(100)
+    pay.send(lost=True)
+    pay.beat()
+    world.run(12)
+    for second in range(400):
+        if second == 200:
+            world.auditor.close()
+            world.restart("b", recover=recover)
+        if not second % 10:
+            pay.log(1)
+            pay.send()
+            pay.beat()
+        world.run(1, reading=False)
+        world.auditor.recover_step()
+    assert len(asked) == 1, "its sink has not come so far"
+    for _ in range(30):
+        world.run(1)
+        world.auditor.recover_step()
+    assert len(asked) == 2, "it has, and what was sent is not there"
+    [finding] = world.findings
+    assert finding.ended_at is not None
+    assert finding.sources == {"journal": 60, "spool": 40}, "each number once"
 
 
 def test_a_boot_that_ended_is_forgotten_after_a_day_and_its_drops_still_count() -> None:

@@ -25,7 +25,7 @@ def test_a_finding_s_holes_are_looked_for_and_what_came_is_told_in_words() -> No
     services = Services(Asked(pending=((126, 130),), lacking=((141, 149),)))
     recovery = Recovery(journal, {"lake": lake, "elastic": elastic}, services, Sent())
     sources, words = recover_finding(recovery, finding())
-    assert sources == {"journal": 10, "lake": 5}
+    assert sources == {"journal": ((101, 110),), "lake": ((121, 125),)}
     assert words == (
         "101–110 sent again from the journal; 121–125 sent again from the lake; 126–130 asked of its service; "
         "141–149 which its service has no more; 150 nowhere to be had"

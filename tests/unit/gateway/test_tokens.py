@@ -68,6 +68,35 @@ def test_patterns_are_the_shells(guarded: Client) -> None:
     assert post(guarded, sent, Authorization="Bearer secret-1").status_code == 200  # the remembered way, too
 
 
+@pytest.mark.parametrize(
+    ("token", "replay", "status"),
+    [("secret-1", None, 403), ("secret-1", True, 200), ("secret-2", None, 200), ("secret-2", False, 403)],
+)
+def test_only_a_token_for_everything_or_one_that_says_so_may_send_again_what_was_settled(
+    token: str, replay: bool | None, status: int, client_of: Make, journal: MemoryJournal
+) -> None:
+    tokens = tuple(TokenSettings.model_validate(one.model_dump() | {"replay": replay}) for one in (PAY, ALL))
+    sent = frames(a_batch(region="eu", replay=True))
+    answer = post(client_of(tokens=tokens), sent, Authorization=f"Bearer {token}")
+    assert (answer.status_code, len(journal.records())) == (status, status == 200)
+    if status == 403:
+        assert answer.json()["error"]["code"] == "replay"
+
+
+def test_whoever_is_on_this_machine_may_replay_where_no_tokens_are_asked_for(client: Client) -> None:
+    assert post(client, frames(a_batch(replay=True))).status_code == 200
+
+
+def test_the_streams_of_foreign_records_are_nobody_s_to_send_but_a_replay_s(
+    client: Client, journal: MemoryJournal
+) -> None:
+    stream = f"kafka{'0' * 24}.business"
+    answer = post(client, frames(a_batch(stream=stream)))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "stream")
+    assert journal.records() == []
+    assert post(client, frames(a_batch(stream=stream, replay=True))).status_code == 200
+
+
 @pytest.mark.parametrize("secret", [None, "", "guess"])
 def test_a_canary_from_anybody_else_is_refused(secret: str | None, client: Client, journal: MemoryJournal) -> None:
     canary = a_batch(dataset="heartbeat", service="lastbeat", canary=True, lines=[b"{}"])

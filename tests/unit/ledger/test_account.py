@@ -106,13 +106,13 @@ def test_missing_is_what_nothing_was_said_of(some: list[Settlement], first: int,
     assert numbers(*ledger.missing(STREAM, first, first + more)) == set(range(first, first + more + 1)) - known
 
 
-def test_a_million_events_are_one_interval_and_sixty_four_claims() -> None:
+def test_a_million_events_are_one_interval_and_sixty_five_claims() -> None:
     account = Account(STREAM)
     for first in range(1, 1_000_001, 200):
         account.settle(header(first, 200))
         account.claim(header(first, 200))
     assert list(account.stored) == [(1, 1_000_000)]
-    assert len(account.claims()) == REMEMBERED
+    assert [one[0] for one in account.claims()] == [1, *range(1_000_001 - 200 * REMEMBERED, 1_000_001, 200)]
     assert account.lies == ()
 
 
@@ -144,6 +144,29 @@ def test_two_headers_that_can_not_both_be_true_are_a_lie_whichever_comes_first(
     apart = settled((one, (), ()))
     apart.merge(settled((other, (), ())))
     assert [lie.kind for lie in apart.lies()] == [kind]
+
+
+@pytest.mark.parametrize("count", [10, 7])
+@pytest.mark.parametrize("apart", [False, True], ids=["one owner", "two owners"])
+def test_a_second_process_of_the_same_boot_is_seen_at_its_first_batch_however_far_the_other_one_is(
+    apart: bool, count: int
+) -> None:
+    ledger, other = Ledger(), Ledger()
+    for first in range(1, 3_001, 10):
+        ledger.settle(header(first, 10))
+    (other if apart else ledger).settle(header(1, count, crc=77))
+    ledger.merge(other)
+    [lie] = ledger.lies()
+    assert lie.kind == ("other content" if count == 10 else "overlap")
+    assert sorted(lie.ranges) == [(1, count), (1, 10)]
+
+
+def test_a_batch_that_only_bears_the_name_of_a_foreign_stream_is_judged() -> None:
+    stream = foreign_stream("here", TopicPartition("lastbeat.cn-east.business", 0))
+    ledger = Ledger()
+    for one in (header(1, 10, stream=stream), header(1, 10, crc=9, stream=stream)):
+        ledger.settle(one, foreign=False)
+    assert [lie.kind for lie in ledger.lies()] == ["other content"]
 
 
 @pytest.mark.parametrize(

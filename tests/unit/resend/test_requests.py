@@ -108,6 +108,56 @@ def test_an_answer_asks_for_a_bounded_number(world: World) -> None:
     assert len(world.gateway.answer([batch(1_000, 1)], None)) == 20
 
 
+def test_with_very_much_asked_for_an_answer_takes_out_no_more_than_it_says(world: World) -> None:
+    """Counted, not timed: 300 streams of 300 ranges were all walked through for each request."""
+    read = 0
+
+    class Counting(tuple):
+        __slots__ = ()
+
+        def __iter__(self):
+            nonlocal read
+            for one in super().__iter__():
+                read += 1
+                yield one
+
+    ranges = tuple((number, number) for number in range(1, 600, 2))
+    found = [Request(f"boot{n:08}.business", "cn-east", "payment", 2e9, Counting(ranges)) for n in range(300)]
+    for service in ("payment", ""):
+        with pytest.MonkeyPatch.context() as patched:
+            asked = [replace(one, service=service) for one in found]
+            patched.setattr(requests, "read_open", lambda *_, asked=asked: iter(asked))
+            world.gateway.refresh()
+        read = 0
+        for _ in range(10):
+            assert len(world.gateway.answer([batch(1, 1, HEIR)], None)) == 20
+            assert len(world.gateway.answer([batch(1, 1, "boot00000299.heartbeat")], None)) == 20
+        assert read == 0
+
+
+def test_nobody_starves_behind_what_is_not_there(world: World) -> None:
+    """Of many heirs of a service, and of many ranges, all are asked for in turn, whatever becomes of the first."""
+    streams = {f"boot{n:08}.business" for n in range(50)}
+    for stream in sorted(streams):
+        world.ask(*[(number, number) for number in range(1, 20, 2)], stream=stream)
+    asked = set()
+    for _ in range(60):
+        world.gateway.refresh()
+        answer = world.gateway.answer([batch(1, 1, HEIR)], None)
+        assert len(answer) == 20
+        asked |= {(one["stream"], one["first"]) for one in answer}
+    assert asked == {(stream, number) for stream in streams for number in range(1, 20, 2)}
+
+
+def test_what_its_own_process_is_asked_for_leaves_room_for_the_dead_of_its_service(world: World) -> None:
+    world.ask(*[(number, number) for number in range(1, 500, 2)])
+    world.ask((5, 9), stream="deadbootid01.business")
+    world.gateway.refresh()
+    answer = world.gateway.answer([batch(1_000, 1)], None)
+    assert len(answer) == 20
+    assert "deadbootid01.business" in {one["stream"] for one in answer}
+
+
 def test_when_state_is_away_the_gateway_goes_on_with_what_it_knew_and_notes_it_later(world: World) -> None:
     world.ask((5, 9))
     world.gateway.refresh()

@@ -14,7 +14,7 @@ from shippers.errors import Unavailable
 from shippers.resends import Resender
 from shippers.tally import shared_path
 from shippers.transports.protocol import Rejected
-from shippers.wishes import MOST_ASKS, Ask, Wishes, asks_in
+from shippers.wishes import MOST_ASKS, MOST_TOLD_BYTES, Ask, Wishes, asks_in
 from tests.unit.shippers.test_spool import BOOT, Lane, numbers
 
 STREAM = f"{BOOT}.business"
@@ -161,17 +161,56 @@ def test_an_answer_is_believed_up_to_a_bound():
     assert len(json.dumps(wishes.lacking())) < 4_096
 
 
-def test_a_gateway_that_is_away_is_tried_again_later_and_one_that_refuses_is_told_nothing_is_there(tmp_path):
+def test_a_gateway_that_is_away_is_tried_again_later(tmp_path):
     lane = Asked(tmp_path)
     lane.transport.outcomes.extend([Unavailable("away"), Unavailable("away")])
     lane.ask(1, 10)
     lane.serve(60)
     assert numbers(lane.transport.batches) == list(range(1, 201))
     assert len(lane.transport.requests) == 3
-    lane.transport.outcomes.append(Rejected("dataset", "no"))
+
+
+@pytest.mark.parametrize(("index", "lacking"), [(0, (350, 400)), (1, (401, 600)), (2, (601, 700))])
+def test_a_batch_that_is_refused_is_told_to_be_gone_and_the_others_are_sent(tmp_path, index, lacking):
+    lane, bad = Asked(tmp_path), 201 + 200 * index
+    real = lane.transport.send
+
+    def send(batches, timeout_s):
+        for at, one in enumerate(batches):
+            if one.header.first == bad:
+                raise Rejected("crc", "no good", at)
+        real(batches, timeout_s)
+
+    lane.transport.send = send
+    lane.ask(350, 700)
+    lane.serve()
+    assert [*lane.transport.lacking, *lane.wishes.lacking()] == [Ask(STREAM, *lacking)]
+    assert numbers(lane.transport.batches) == [n for n in range(201, 801) if not bad <= n < bad + 200]
+
+
+@pytest.mark.parametrize("code", ["token", "dataset", "service", "region"])
+def test_who_may_not_send_it_does_not_say_that_it_is_gone(tmp_path, code):
+    lane = Asked(tmp_path)
+    lane.transport.outcomes.append(Rejected(code, "no", 0))
     lane.ask(601, 610)
     lane.serve()
-    assert lane.wishes.lacking() == (Ask(STREAM, 601, 610),)
+    assert lane.wishes.lacking() == ()
+    lane.clock.advance(300)
+    lane.ask(601, 610)
+    lane.serve()
+    assert numbers(lane.transport.batches) == list(range(601, 801)), "somebody changed the token"
+
+
+def test_a_hostile_gateway_makes_no_header_large(tmp_path):
+    lane = Asked(tmp_path, 10, spool=False)
+    names = [f"{BOOT}.{'😀' * 50}", f"{BOOT}.business\n", f"{BOOT}.{'a' * 5_000}", f"{BOOT}.B", BOOT, f".{BOOT}.x"]
+    lane.wishes.hear([{"stream": name, "first": 1, "last": 2} for name in names])
+    lane.serve(5)
+    assert lane.wishes.lacking() == ()
+    wishes = Wishes()
+    for number in range(30):
+        wishes.lack(Ask("😀" * 60, number, number))
+    assert 0 < len(json.dumps(wishes.lacking())) <= MOST_TOLD_BYTES, "whoever put it there"
 
 
 def test_a_disk_that_fails_is_nothing_there(tmp_path):
