@@ -220,6 +220,17 @@ def test_a_body_whose_header_was_unreadable_gets_numbers_of_its_own_the_same_eac
     assert site.names() == []
 
 
+def test_a_void_letter_is_found_under_its_old_name_too(site: Site) -> None:
+    site.send([batch(4, line(4), line(5)).void("spool full")])
+    [name] = site.names()
+    assert name == f"{PAY}:4+2:void"
+    for each in (name, f"{PAY}:4+2"):
+        letter = site.kept.letters.get(each)
+        assert letter is not None
+        assert letter.reason == "void: spool full"
+    assert site.kept.letters.get(f"{PAY}:4+3") is None
+
+
 def test_a_void_letter_can_not_be_sent_again_and_says_so(site: Site) -> None:
     site.send([batch(1, line(1)).void("spool full")])
     [played] = site.play(f"{PAY}:1+1", repaired=line(1))
