@@ -21,6 +21,9 @@ from .ports import Record
 WHOLE_BATCH = "batch: "
 """How the reason of a whole batch's letter begins. Its numbers stay open, for a sound copy may still come."""
 
+OTHER_CONTENT = "other content under used numbers: two processes bear one boot id"
+"""Why a sound batch is a letter whose numbers hold other events: sent again, it gets numbers of its own."""
+
 VOID = "void: "
 """How the reason of a void batch's letter begins."""
 
@@ -147,6 +150,11 @@ def void_id(id: str) -> str:
 def is_void(letter: DeadLetter) -> bool:
     """Whether its events were given up before they came here: there are no bytes to send again."""
     return letter.reason.startswith(VOID)
+
+
+def has_used_numbers(letter: DeadLetter) -> bool:
+    """Whether other events have its numbers."""
+    return letter.reason == WHOLE_BATCH + OTHER_CONTENT
 
 
 def is_among(letter: DeadLetter, among: Among) -> bool:

@@ -214,6 +214,9 @@ class Indexer:
             if not self._was_settled(gap):
                 log.error("%s", gap)
                 self.counters.gaps.append(str(gap))
+            if gap.tp in self._placed and not any(hold.of[gap.tp] for hold in self._holds()):
+                self._keeping.go_on_behind(gap)
+                self._done[gap.tp] = gap.found  # reading is there, and nothing below it is held
             return []
         except LastbeatError as error:
             self._unread.note(str(error))
@@ -271,7 +274,7 @@ class Indexer:
             starts = self._reader.committed() if positions is not None or self._keeping.kept else {}
             if positions is not None:
                 starts = {tp: min(at, starts.get(tp, at)) for tp, at in positions.items()}
-            kept = self._keeping.load(fresh, starts)
+            kept, at_end = self._keeping.load(fresh, starts, self._reader)
             for tp in fresh & starts.keys():
                 start, settled = starts[tp], kept.get(tp)
                 lower = start if settled is None else min(start, settled)
@@ -283,6 +286,7 @@ class Indexer:
             return
         self._unplaced.note("")
         self._placed |= fresh
+        self._done |= at_end
         log.info("%d partitions came, %d are read here now", len(fresh), len(self._placed))
 
     def _of_placed(self, records: list[Record]) -> list[Record]:

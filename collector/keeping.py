@@ -14,7 +14,7 @@ from shippers.errors import LastbeatError
 
 from .complaint import Complaint
 from .ledger.keeper import LedgerKeeper
-from .ports import Outcome, TopicPartition
+from .ports import Gap, Outcome, Reader, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
 
@@ -43,10 +43,38 @@ class Keeping:
         return self._ledger is not None
 
     def load(
-        self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int | None]:
-        """See LedgerKeeper.load."""
-        return {} if self._ledger is None else self._ledger.load(tps, starts)
+        self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int], reader: Reader
+    ) -> tuple[Mapping[TopicPartition, int | None], dict[TopicPartition, int]]:
+        """See LedgerKeeper.load; and which of them are at their end. A journal that ends before the ledger's position
+        was begun anew since, and is read from its start; in one that is new to us and that nothing is to be read of,
+        all there ever was is behind us. Raises Unavailable."""
+        if self._ledger is None:
+            return {}, {}
+        kept = dict(self._ledger.load(tps, starts))
+        ends, lag = reader.ends(), reader.lag()
+        at_end: dict[TopicPartition, int] = {}
+        for tp, at in kept.items():
+            end = ends.get(tp)
+            if at is None or end is None:
+                continue
+            if end < at:
+                start = starts.get(tp, 0)
+                anew = start if start <= end else 0
+                log.warning("%s/%d begins anew: its end, %d, is before the ledger's position, %d", *tp, end, at)
+                self._ledger.begin_anew(tp, anew)
+                kept[tp] = anew
+            elif tp not in starts and at < end and lag.get(tp) == 0:
+                at_end[tp] = end
+        return kept, at_end
+
+    def go_on_behind(self, gap: Gap) -> None:
+        """Reading goes on behind a gap. One that leads back says that the journal begins anew."""
+        if self._ledger is None or gap.found >= gap.wanted:
+            return
+        try:
+            self._ledger.begin_anew(gap.tp, gap.found)
+        except LastbeatError as error:
+            log.warning("%s/%d begins anew, the ledger will know it after the next start: %s", *gap.tp, error)
 
     def forget(self, tps: Iterable[TopicPartition]) -> None:
         """See LedgerKeeper.forget."""

@@ -170,6 +170,8 @@ class Outcome:
     the contract and is a dead letter as a whole: a sound copy may still come). With it, `dead_numbers` are exactly
     those of its numbers that the store lacks and the dead letters hold, by now or since earlier; every other number of
     the header is in the store. `void_numbers` are those of them that are there as void: given up before they came.
+
+    `at_odds` is the header of a sound batch that became a dead letter because its numbers hold other events.
     """
 
     record: Record
@@ -180,6 +182,7 @@ class Outcome:
     header: Header | None = None
     dead_numbers: tuple[Interval, ...] = ()
     void_numbers: tuple[Interval, ...] = ()
+    at_odds: Header | None = None
 
 
 class Sink(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from shippers.batch import Batch, Header, seal
 from shippers.errors import BadBatch, LastbeatError
 
-from .dead_letters import DeadLetter, id_of, is_void, why_unreadable
+from .dead_letters import DeadLetter, has_used_numbers, id_of, is_void, why_unreadable
 from .foreign.stream import is_foreign
 
 _UNKNOWN = "unknown"
@@ -57,9 +57,10 @@ def remade(letter: DeadLetter, repaired: bytes | None = None) -> Batch:
 
 
 def _header(letter: DeadLetter, data: bytes) -> Header:
-    """As it was sent, as far as that is known. Without a readable header its place in the journal gives it numbers."""
+    """As it was sent, as far as that is known. Without a readable header, or where other events have its numbers, its
+    place in the journal gives it some."""
     stream, first, count = letter.stream, letter.first, letter.count
-    if not stream:
+    if not stream or has_used_numbers(letter):
         boot = hashlib.sha256(letter.source.encode()).hexdigest()[:24]
         stream, first, count = f"replay{boot}.{letter.dataset}", 1, max(1, data.rstrip(b"\n").count(b"\n") + 1)
     return Header(

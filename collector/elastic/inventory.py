@@ -12,7 +12,7 @@ from typing import Any
 from collector.dead_letters import WHOLE_BATCH, DeadLetter
 from collector.ledger.account import SEVERAL
 from collector.ledger.intervals import Interval, IntervalSet
-from collector.ledger.inventory import Held
+from collector.ledger.inventory import Held, is_series
 from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Unavailable
 
@@ -27,7 +27,9 @@ _NUMBERS = {
     "first": {"min": {"field": "event.sequence"}},
     "last": {"max": {"field": "event.sequence"}},
     "count": {"value_count": {"field": "event.sequence"}},
+    "total": {"sum": {"field": "event.sequence"}},
 }
+_EXACT = 2**53
 
 
 class ElasticInventory:
@@ -99,8 +101,9 @@ class ElasticInventory:
             held = self._search(index, {"exists": {"field": "event.sequence"}}, aggs)["held"]
             for bucket in held["buckets"]:
                 key = bucket["key"]
-                span = round(bucket["first"]["value"]), round(bucket["last"]["value"]), bucket["count"]["value"]
-                one = Held(dataset, region, day, key["stream"], *span, key["service"] or "", key["instance"] or "")
+                first, last, count, total = _span(bucket)
+                who = key["service"] or "", key["instance"] or ""
+                one = Held(dataset, region, day, key["stream"], first, last, count, *who, total)
                 if parts and parts[0].stream != one.stream:
                     yield _as_one(parts)
                     parts = []
@@ -121,10 +124,9 @@ class ElasticInventory:
         query = {"bool": {"filter": [{"term": {"event.stream": stream}}, inside]}}
         left: list[Interval] = []
         for bucket in self._search(index, query, aggs)["parts"]["buckets"]:
-            count = bucket["count"]["value"]
-            if count:
-                low, high = round(bucket["first"]["value"]), round(bucket["last"]["value"])
-                if count >= high - low + 1:
+            if bucket["count"]["value"]:
+                low, high, count, total = _span(bucket)
+                if low == high or is_series(low, high, count, total):
                     found.add(low, high)
                 else:
                     left.append((low, high))
@@ -145,15 +147,24 @@ class ElasticInventory:
             raise Unavailable(f"what Elasticsearch holds can't be counted: {error}") from None
 
 
+def _span(bucket: Any) -> tuple[int, int, int, int | None]:
+    """First, last, how many, and their sum as far as Elasticsearch counts exactly."""
+    total = bucket["total"]["value"]
+    first, last = round(bucket["first"]["value"]), round(bucket["last"]["value"])
+    return first, last, bucket["count"]["value"], round(total) if total < _EXACT else None
+
+
 def _as_one(parts: list[Held]) -> Held:
     if len(parts) == 1:
         return parts[0]
     one = parts[0]
+    totals = [part.total for part in parts if part.total is not None]
     return replace(
         one,
         first=min(part.first for part in parts),
         last=max(part.last for part in parts),
         count=sum(part.count for part in parts),
+        total=sum(totals) if len(totals) == len(parts) else None,
         service=one.service if len({part.service for part in parts}) == 1 else SEVERAL,
         instance=one.instance if len({part.instance for part in parts}) == 1 else SEVERAL,
     )

@@ -22,7 +22,7 @@ from .ledgers import runs
 from .parse import connect
 
 _HELD = (
-    "SELECT stream, min(sequence), max(sequence), count(*), "
+    "SELECT stream, min(sequence), max(sequence), count(*), sum(sequence), "
     f"if(min(service) = max(service), min(service), '{SEVERAL}'), "
     f"if(min(instance) = max(instance), min(instance), '{SEVERAL}') FROM {{}} GROUP BY stream"
 )
@@ -44,8 +44,9 @@ class LakeInventory:
             files = [file for file in self._files(dataset) if file.date == day and region in ("", file.region)]
             for where in sorted({file.region for file in files}):
                 source = read_files(self._path / dataset, [file for file in files if file.region == where])
-                for stream, first, last, count, service, instance in self._ask(_HELD.format(source)):
-                    yield Held(dataset, where, day, stream, first, last, count, service or "", instance or "")
+                for stream, first, last, count, total, service, instance in self._ask(_HELD.format(source)):
+                    span = first, last, count
+                    yield Held(dataset, where, day, stream, *span, service or "", instance or "", int(total))
 
     def runs(self, held: Held) -> list[Interval]:
         """See Inventory.runs."""
@@ -76,7 +77,7 @@ class LakeInventory:
         except (OSError, DeltaError) as error:
             raise self._unavailable(error) from error
 
-    def _ask(self, query: str) -> list[tuple[str, int, int, int, str, str]]:
+    def _ask(self, query: str) -> list[tuple[str, int, int, int, int, str, str]]:
         try:
             with connect(memory_mb=512, threads=2) as con:
                 return con.execute(query).fetchall()

@@ -14,6 +14,7 @@ import duckdb
 
 from collector.dead_letters import VOID, WHOLE_BATCH, DeadLetter, is_void
 from collector.ledger.intervals import Interval, IntervalSet
+from collector.ledger.inventory import is_series
 from collector.ledger.streams import StreamLedger
 from shippers.batch import Header
 
@@ -105,10 +106,10 @@ class Ledgers:
 def runs(con: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, int, int]]:
     """The runs of consecutive numbers of each stream in `source`: stream, first, last."""
     streams = con.execute(
-        f"SELECT stream, min(sequence), max(sequence), count(*) FROM {source} GROUP BY stream"
+        f"SELECT stream, min(sequence), max(sequence), count(*), sum(sequence) FROM {source} GROUP BY stream"
     ).fetchall()
-    whole = [(stream, first, last) for stream, first, last, count in streams if last - first + 1 == count]
-    broken = [stream for stream, first, last, count in streams if last - first + 1 != count]
+    whole = [(stream, *span[:2]) for stream, *span in streams if is_series(*span)]
+    broken = [stream for stream, *span in streams if not is_series(*span)]
     if not broken:
         return whole
     # Numbers less their rank are the same all through a run.

@@ -24,6 +24,8 @@ class Planned:
     for already, `dead` is what goes to the dead letters without being opened. `header` is None when it can't be read,
     `open` says that nothing of its numbers is settled: the batch breaks the contract. `anew` says that the lake has not
     all of it although its position is beyond: this is another journal than the one that the position was made in.
+    `again` says that a sender's own batch came once more, not merely was read once more; `at_odds` that it is another
+    one under the same numbers.
     """
 
     record: Record
@@ -33,6 +35,8 @@ class Planned:
     dead: tuple[DeadLetter, ...] = ()
     open: bool = False
     anew: bool = False
+    again: bool = False
+    at_odds: bool = False
 
 
 class Planner:
@@ -102,7 +106,8 @@ class Planner:
             self._anew.add(record.tp)
         duplicate = header.count - sum(last - first + 1 for first, last in fresh)
         if header.void is None:
-            return Planned(record, header, fresh, duplicate, anew=anew)
+            again = not (fresh or settled or header.replay or record.foreign)
+            return Planned(record, header, fresh, duplicate, anew=anew, again=again)
         dead = tuple(dead_letters.of_void(record, header, interval, self._now) for interval in fresh)
         return Planned(record, header, duplicate=duplicate, dead=dead, anew=anew)
 
@@ -111,6 +116,12 @@ class Planner:
         it by: a journal that was lost and begins anew has the same offsets for other events."""
         position = None if record.tp in self._anew else self._positions.get(record.tp)
         return position is not None and record.next_offset <= position
+
+
+def at_odds(plan: Planned, now: float) -> Planned:
+    """What is to be done with a batch whose numbers hold other events: all of it is a dead letter."""
+    letter = dead_letters.of_batch(plan.record, plan.header, dead_letters.OTHER_CONTENT, now)
+    return Planned(plan.record, plan.header, dead=(letter,), open=True, at_odds=True)
 
 
 def _check_topic(header: Header, tp: TopicPartition) -> None:

@@ -28,13 +28,14 @@ from shippers.batch import DATASETS
 from shippers.clock import Clock
 from shippers.errors import Unavailable
 
+from .contradiction import Contradictions
 from .files import DataFile, active_files, add_action, write_file
 from .filling import Filled, Filling, Made, Place
 from .ledgers import Ledgers
 from .parse import connect
-from .plan import Planned, Planner
+from .plan import Planned, Planner, at_odds
 from .rows import read, rows_of_dead
-from .schema import DEAD, TABLES, date_of
+from .schema import DEAD, SKEWED, TABLES, date_of
 from .table import LakeTable, Stale
 
 log = logging.getLogger("lastbeat.lake")
@@ -58,6 +59,7 @@ class LakeSink:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="lastbeat-lake")
         self._tables: dict[str, LakeTable] = {}
         self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
+        self._contradictions = Contradictions()
         self._written: list[tuple[Path, DataFile]] = []
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
@@ -157,7 +159,22 @@ class LakeSink:
                 if plan.fresh and plan.header is not None:
                     date = date_of(plan.header.day, now, self.settings.keep_days)
                     filling.add(Place(_dataset(plan.record.tp), plan.header.region, date), plan)
-            return plans, filling.finish()
+            return self._held_against_rows(plans, now), filling.finish()
+
+    def _held_against_rows(self, plans: Sequence[Planned], now: float) -> list[Planned]:
+        """The plans, but that what would be dropped as a duplicate and is none becomes a dead letter."""
+        places: dict[tuple[str, str], list[Planned]] = {}
+        for plan in self._contradictions.suspects(plans):
+            if plan.header is not None:
+                places.setdefault((plan.header.dataset, plan.header.day), []).append(plan)
+        lying: set[int] = set()
+        for (dataset, day), suspects in places.items():
+            table = self.table(dataset)
+            files = [file for file in table.files() if file.date in (day, SKEWED)]
+            with self._con.cursor() as cursor:
+                found = self._contradictions.among(cursor, dataset, suspects, table.root, files)
+            lying.update(map(id, found))
+        return [at_odds(plan, now) if id(plan) in lying else plan for plan in plans]
 
     def _commit_all(self, plans: Iterable[Planned], filled: Filled) -> tuple[dict[int, Outcome], Exception | None]:
         """Commit table by table: one that fails does not undo another, its records are for the next try."""
@@ -242,7 +259,7 @@ class LakeSink:
         stored = filled.stored.get(id(plan), 0)
         dead = sum(letter.count for letter in _dead(plan, filled))
         if plan.header is None or plan.open:
-            return Outcome(plan.record, stored, plan.duplicate, dead)
+            return Outcome(plan.record, stored, plan.duplicate, dead, at_odds=plan.header if plan.at_odds else None)
         lost = self._ledgers.lost(plan.header)
         if lost.unknown:  # only its offset says that it was written before, which settles no numbers
             return Outcome(plan.record, stored, plan.duplicate, dead)

@@ -21,6 +21,9 @@ REMEMBERED = 64
 that bears the same boot id begins there, however far the other one is."""
 SEVERAL = "several"
 """The service or instance of a stream that truthfully has more than one: a run of foreign records."""
+PIECES = "too many pieces"
+"""The lie of a stream whose numbers are scattered over more days or intervals than any honest one's."""
+MOST_DAYS, MOST_PIECES = 1_000, 50_000
 _MOST_LIES = 8
 _CLAIM = struct.Struct("<QHI")
 _SIZE = _CLAIM.size
@@ -32,7 +35,8 @@ Claim = tuple[int, int, int]
 @dataclass(frozen=True, slots=True)
 class Lie:
     """Two headers of one stream that can't both be true. `kind`: "overlap" (numbers in two different batches), "other
-    content" (the same numbers again with another body) or "two processes" (one boot id, two senders).
+    content" (the same numbers again with another body), "two processes" (one boot id, two senders) or "too many
+    pieces" (of such a stream only the span is kept).
 
     `ranges` are the numbers of both, `where` is the later one's place in the journal, as topic/partition/offset; both
     are (0, 0) and '' where that isn't known any more. A stream that lies is never balanced.
@@ -203,9 +207,9 @@ class Account:
                 found[day.day] = Total(*(len(numbers.without(certain)) for numbers in sets))
         return found
 
-    def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> None:
+    def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> Lie | None:
         """All of a header's numbers are settled: `dead` are in the dead letters, the `void` ones among them as such,
-        all others are in the store."""
+        all others are in the store. See `bound` for what this returns."""
         day = self.day(header.day)
         if not dead:
             day.store(header.first, header.last)
@@ -217,14 +221,35 @@ class Account:
             for span in void:
                 day.give_up(*span)
         self.last = max(self.last, header.last)
+        return self.bound() if self.lies or len(self.days) > MOST_DAYS else None
+
+    @property
+    def scattered(self) -> bool:
+        """Whether of its numbers only the span is kept: as settled, and unproven."""
+        return any(lie.kind == PIECES for lie in self.lies)
+
+    @property
+    def pieces(self) -> int:
+        """How many intervals it takes to say all that is known of it."""
+        return sum(numbers.pieces for numbers in self._sets())
+
+    def bound(self) -> Lie | None:
+        """Keep no more than the span of one that has too many pieces; the lie that this is, if it wasn't known."""
+        if not (known := self.scattered) and len(self.days) <= MOST_DAYS and self.pieces <= MOST_PIECES:
+            return None
+        spans = [span for numbers in self._sets() for span in numbers]
+        if spans:
+            self.aged = IntervalSet([(min(spans)[0], max(last for _, last in spans))])
+        self.days = []
+        words = f"its numbers are scattered over more than {MOST_DAYS:,} days or {MOST_PIECES:,} intervals"
+        return None if known else self.lie(Lie(self.stream, PIECES, words))
 
     def day(self, name: str) -> Day:
         """One day's numbers, to be changed."""
         for day in reversed(self.days):
             if day.day == name:
                 return day
-        day = Day(sys.intern(name))
-        self.days = sorted((*self.days, day), key=lambda one: one.day) if self.days else [day]
+        self.days = sorted((*self.days, day := Day(sys.intern(name))), key=lambda one: one.day)
         return day
 
     def identify(self, region: str, service: str, instance: str, *, certain: bool, where: str = "") -> Lie | None:
@@ -283,7 +308,8 @@ class Account:
         if known and (known[0].where or not lie.where):
             return None
         others = [one for one in self.lies if one != lie]
-        self.lies = tuple(sorted((*others, lie), key=lambda one: (one.kind, one.words))[:_MOST_LIES])
+        by_weight = sorted((*others, lie), key=lambda one: (one.kind != PIECES, one.kind, one.words))
+        self.lies = tuple(by_weight[:_MOST_LIES])
         return None if known else lie
 
     def merge(self, other: Account) -> None:
@@ -301,6 +327,8 @@ class Account:
         self.touched = max(self.touched, other.touched)
         for lie in other.lies:
             self.lie(lie)
+        if self.lies or len(self.days) > MOST_DAYS:
+            self.bound()
         self.merge_claims(other.packed_claims)
 
     def merge_claims(self, packed: bytes) -> None:
@@ -373,9 +401,5 @@ def _lie_of(stream: str, one: Claim, other: Claim, where: str) -> Lie:
     low, high = sorted((one, other))
     kind = "other content" if low[:2] == high[:2] else "overlap"
     words = " and ".join(f"{first}-{first + count - 1} with crc {crc}" for first, count, crc in (low, high))
-    ranges = (_range(one), _range(other))
+    ranges = (one[0], one[0] + one[1] - 1), (other[0], other[0] + other[1] - 1)
     return Lie(stream, kind, words, ranges, where)
-
-
-def _range(claim: Claim) -> Interval:
-    return claim[0], claim[0] + claim[1] - 1

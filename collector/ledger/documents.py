@@ -12,6 +12,8 @@ from .ledger import Folded, Ledger
 
 CHUNK = 500
 """Streams in one document of a snapshot."""
+CHUNK_PIECES = 50_000
+"""And intervals, about: a document is closed by the account that comes to more."""
 
 
 def to_doc(ledger: Ledger) -> dict[str, Any]:
@@ -32,14 +34,18 @@ def merge_doc(ledger: Ledger, doc: Mapping[str, Any]) -> None:
 
 def chunks(ledger: Ledger) -> Iterator[dict[str, Any]]:
     """The documents of a snapshot. Between two of them the ledger may grow: what came since may or may not be in."""
-    streams = ledger.streams()
-    for start in range(0, len(streams), CHUNK):
-        part = Ledger()
-        for stream in streams[start : start + CHUNK]:
-            if stream in ledger.accounts:
-                part.accounts[stream] = ledger.accounts[stream]
-            elif stream in ledger.folded:
-                part.folded[stream] = ledger.folded[stream]
+    part, count, pieces = Ledger(), 0, 0
+    for stream in ledger.streams():
+        if stream in ledger.accounts:
+            part.accounts[stream] = ledger.accounts[stream]
+            pieces += ledger.accounts[stream].pieces
+        elif stream in ledger.folded:
+            part.folded[stream] = ledger.folded[stream]
+        count += 1
+        if count >= CHUNK or pieces > CHUNK_PIECES:
+            yield to_doc(part)
+            part, count, pieces = Ledger(), 0, 0
+    if part:
         yield to_doc(part)
 
 

@@ -75,6 +75,11 @@ class IntervalSet:
             found.append((at, last))
         return found
 
+    @property
+    def pieces(self) -> int:
+        """How many intervals."""
+        return len(self._firsts)
+
     def gaps(self) -> list[Interval]:
         """The holes between the smallest and the largest number."""
         return [(last + 1, first - 1) for last, first in zip(self._lasts, self._firsts[1:], strict=False)]

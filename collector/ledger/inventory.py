@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from collector.dead_letters import DeadLetter
@@ -17,7 +17,8 @@ from .intervals import Interval, IntervalSet
 @dataclass(frozen=True, slots=True)
 class Held:
     """What a store holds of one stream on one of its days: its lowest and highest number, and how many events. The
-    numbers are without a hole if `count` is `last - first + 1`.
+    numbers are without a hole if `count` is `last - first + 1` and `total`, their sum, is that of the series: of 1, 2,
+    2 and 4 there are as many. Without a `total` the count alone is taken for it.
 
     `day` is `yyyy-mm-dd`, or begins with `skewed` where the store put days that no sound clock gives. `service` and
     `instance` are what the events say; `several`, where they contradict each other.
@@ -32,11 +33,17 @@ class Held:
     count: int
     service: str = ""
     instance: str = ""
+    total: int | None = field(default=None, compare=False)
 
     @property
     def whole(self) -> bool:
         """Whether there is neither a hole nor a number twice between first and last."""
-        return self.count == self.last - self.first + 1
+        return is_series(self.first, self.last, self.count, self.total)
+
+
+def is_series(first: int, last: int, count: int, total: int | None) -> bool:
+    """Whether as many numbers with this sum are those from `first` to `last`, as far as that can be told."""
+    return count == last - first + 1 and total in (None, (first + last) * count // 2)
 
 
 class Inventory(Protocol):

@@ -17,13 +17,15 @@ from datetime import UTC, datetime
 from collector.dead_letters import source_of
 from collector.figures import labelled
 from collector.ports import Conflict, Outcome, State, Table, TopicPartition
+from shippers.batch import Header
 from shippers.clock import Clock
+from shippers.errors import LastbeatError, Unavailable
 
-from .account import Account, Lie
+from .account import PIECES, Account, Lie
 from .beginning import Beginning
 from .documents import chunks, merge_doc, to_doc
 from .ledger import Ledger
-from .shelf import Kept, key_of, next_generation, outdated, read, was_rebuilt, written
+from .shelf import Kept, Reached, key_of, next_generation, outdated, read, was_rebuilt, written
 
 log = logging.getLogger("lastbeat.ledger")
 
@@ -36,12 +38,13 @@ _DAY_S = 86_400
 
 @dataclass(slots=True)
 class _Book:
-    """One partition. `fresh` is what isn't kept yet; `position` is how far the ledger goes, as it is kept; `generation`
-    is the last snapshot that is in here, `known` are the changes in State that are; `changes` and `entries` count what
-    was written since."""
+    """One partition. `fresh` is what isn't kept yet; `epoch` and `position` are how far the ledger goes, as it is kept;
+    `generation` is the last snapshot that is in here, `known` are the changes in State that are; `changes` and
+    `entries` count what was written since."""
 
     ledger: Ledger = field(default_factory=Ledger)
     fresh: Ledger = field(default_factory=Ledger)
+    epoch: int = 0
     position: int | None = None
     generation: str = ""
     known: set[str] = field(default_factory=set)
@@ -70,9 +73,10 @@ class LedgerKeeper:
         self._beginning = Beginning(begin) if begin is not None else None
         self._books: dict[TopicPartition, _Book] = {}
         self._lock = threading.Lock()
+        self._failed: set[TopicPartition] = set()
         self._flushes = 0
         self._lying: set[str] = set()
-        self._lies = {"overlap": 0, "other content": 0, "two processes": 0}
+        self._lies = {"overlap": 0, "other content": 0, "two processes": 0, PIECES: 0}
 
     def load(
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int]
@@ -90,12 +94,23 @@ class LedgerKeeper:
             if book.position is None:
                 book.position = starts.get(tp, 0)
                 key = self._change_key(tp)
-                begun[key] = {"position": book.position}
+                begun[key] = {"epoch": book.epoch, "position": book.position}
                 book.known.add(key)
         self._state.put_many(Table.LEDGER, begun)
         with self._lock:
             self._books |= books
         return {tp: book.position for tp, book in books.items()}
+
+    def begin_anew(self, tp: TopicPartition, position: int) -> None:
+        """The journal of a partition that was taken over begins anew: what was reached in the old one says nothing of
+        this one, which is read from `position`. Durable on return; raises Unavailable."""
+        with self._lock:
+            book, key = self._books[tp], self._change_key(tp)
+        self._state.put_many(Table.LEDGER, {key: {"epoch": book.epoch + 1, "position": position}})
+        with self._lock:
+            book.epoch, book.position = book.epoch + 1, position
+            book.known.add(key)
+            book.changes += 1
 
     def forget(self, tps: Iterable[TopicPartition]) -> None:
         """These are another's now; what isn't kept yet of them it reads again, as it isn't committed."""
@@ -110,6 +125,8 @@ class LedgerKeeper:
             for outcome in outcomes:
                 header, record = outcome.header, outcome.record
                 book = self._books.get(record.tp)
+                if book is not None and outcome.at_odds is not None:
+                    self._take_note_of(book, outcome.at_odds, source_of(record))
                 if book is None or header is None or outcome.retry:
                     continue
                 new_stream = header.stream not in book.ledger.accounts
@@ -138,7 +155,7 @@ class LedgerKeeper:
                 reached = max((at for at in (book.position, positions.get(tp)) if at is not None), default=None)
                 if book.fresh or reached != book.position:
                     key = self._change_key(tp)
-                    documents[key] = {"position": reached, **to_doc(book.fresh)}
+                    documents[key] = {"epoch": book.epoch, "position": reached, **to_doc(book.fresh)}
                     books.append((book, key, reached))
         if not documents:
             return
@@ -152,10 +169,25 @@ class LedgerKeeper:
 
     def upkeep(self) -> int:
         """Make snapshots where many changes have come together, folding what has ended and forgetting what is old: of a
-        few partitions, so that no stop waits for long; says of how many. Raises Unavailable."""
+        few partitions, so that no stop waits for long; says of how many. Where that fails the others go on, and it is
+        tried last the next time. Raises Unavailable once all were tried."""
         with self._lock:
-            due = [(book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
-        return sum(self.compact(tp) for _, tp in sorted(due, reverse=True)[:_AT_ONCE])
+            due = [(tp in self._failed, -book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
+        made, troubles = 0, []
+        for _, _, tp in sorted(due)[:_AT_ONCE]:
+            try:
+                made += self.compact(tp)
+                self._failed.discard(tp)
+            except LastbeatError as error:
+                troubles.append(f"{tp.topic}/{tp.partition}: {error}")
+                self._failed.add(tp)
+            except Exception as error:
+                log.exception("%s/%d: no snapshot of its ledger could be made", *tp)
+                troubles.append(f"{tp.topic}/{tp.partition}: {error!r}")
+                self._failed.add(tp)
+        if troubles:
+            raise Unavailable(f"no snapshot of the ledger: {'; '.join(troubles)}")
+        return made
 
     def compact(self, tp: TopicPartition) -> bool:
         """Make a snapshot of one partition. False if it isn't ours any more, or came to us anew meanwhile, or another
@@ -177,10 +209,13 @@ class LedgerKeeper:
             now = int(self._clock.monotonic())
             book.ledger.age(self._oldest_day(), now - QUIET_S)
             book.ledger.fold(now - QUIET_S)
-            positions = [at for at in (book.position, kept.position) if at is not None]
+            for lie in book.ledger.bound():
+                self._say(lie)
+            reached = _further(book, kept)
         generation = next_generation(kept.generation, self._owner)
         self._write_snapshot(tp, book.ledger, generation)
-        at = {"position": max(positions, default=None), "generation": generation, "owner": self._owner}
+        epoch, position = reached or (0, None)
+        at = {"epoch": epoch, "position": position, "generation": generation, "owner": self._owner}
         version = None if kept.at is None else kept.at.version
         try:
             self._state.put(Table.LEDGER, key_of("at", self._sink, tp), at, version)
@@ -212,7 +247,9 @@ class LedgerKeeper:
             }
 
     def _opened(self, kept: Kept) -> _Book:
-        book = _Book(position=kept.position, generation=kept.generation, known=set(kept.changes))
+        book = _Book(generation=kept.generation, known=set(kept.changes))
+        if kept.reached is not None:
+            book.epoch, book.position = kept.reached
         book.changes = len(kept.changes)
         for doc in (*kept.snapshot, *kept.changes.values()):
             merge_doc(book.ledger, doc)
@@ -247,12 +284,25 @@ class LedgerKeeper:
                 book.fresh.lie(told)
                 self._say(told)
 
+    def _take_note_of(self, book: _Book, header: Header, where: str) -> None:
+        """The sink itself has seen a batch whose numbers hold other events."""
+        numbers = header.first, header.last
+        told = Lie(header.stream, "other content", "used numbers with other events", (numbers, numbers), where)
+        if book.ledger.lie(told) is not None:
+            book.fresh.lie(told)
+            self._say(told)
+
     def _say(self, lie: Lie) -> None:
         self._lies[lie.kind] += 1
         if lie.stream not in self._lying:
             self._lying.add(lie.stream)
-            log.error("stream %s lies (%s), seen at %s: %s; it counts as unproven", lie.stream, lie.kind, lie.where,
-                      lie.words)  # fmt: skip
+            log.error(
+                "stream %s lies (%s)%s: %s; it counts as unproven",
+                lie.stream,
+                lie.kind,
+                f", seen at {lie.where}" if lie.where else "",
+                lie.words,
+            )
 
     def _change_key(self, tp: TopicPartition) -> str:
         self._flushes += 1
@@ -281,15 +331,22 @@ class LedgerKeeper:
         return _day(self._clock.time() - self._keep_days * _DAY_S)
 
     def _reload(self, tp: TopicPartition) -> bool:
-        book = self._opened(read(self._state, self._sink, [tp]).get((self._sink, tp), Kept()))
+        kept = read(self._state, self._sink, [tp]).get((self._sink, tp), Kept())
+        book = self._opened(kept)
         with self._lock:
             mine = self._books.get(tp)
             if mine is not None:
                 book.ledger.merge(mine.fresh)
                 book.fresh = mine.fresh
-                book.position = max((at for at in (book.position, mine.position) if at is not None), default=None)
+                book.epoch, book.position = _further(mine, kept) or (0, None)
                 self._books[tp] = book
         return False
+
+
+def _further(book: _Book, kept: Kept) -> Reached | None:
+    """How far a ledger goes, of what is known and what is kept."""
+    known = [] if book.position is None else [(book.epoch, book.position)]
+    return max([*known, *([kept.reached] if kept.reached is not None else [])], default=None)
 
 
 def _is_due(book: _Book) -> bool:

@@ -85,8 +85,7 @@ class Ledger:
         else:
             lie = account.identify(header.region, header.service, header.instance, certain=True, where=where)
             lie = account.claim(header, where, judged=judged) or lie
-        account.settle(header, dead, void)
-        return lie
+        return account.settle(header, dead, void) or lie
 
     def account(self, stream: str) -> Account | None:
         """One stream's account; of a folded one, what is left of it, as a copy."""
@@ -185,7 +184,7 @@ class Ledger:
         """Forget the days before this one, and streams altogether that are quiet and have no other."""
         for stream, account in list(self.accounts.items()):
             account.age(before)
-            if not account.days and account.touched < quiet_since:
+            if not account.days and account.touched < quiet_since and not account.scattered:
                 del self.accounts[stream]
         for stream, folded in list(self.folded.items()):
             if folded.lasts[-1][0] < before:
@@ -194,6 +193,10 @@ class Ledger:
                 old = [last for day, last in folded.lasts if day < before]
                 left = tuple(one for one in folded.lasts if one[0] >= before)
                 self.folded[stream] = folded._replace(lasts=(("", old[-1]), *left))
+
+    def bound(self) -> list[Lie]:
+        """Keep of no stream more than Account.bound does; the lies that come to light."""
+        return [lie for lie in (account.bound() for account in self.accounts.values()) if lie is not None]
 
     def __bool__(self) -> bool:
         return bool(self.accounts or self.folded)

@@ -54,6 +54,7 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     ledger = from_store(inventory, clock)
     found = Rebuilt(len(ledger.streams()), sum(ledger.totals().values(), Total()))
     _carry_over(before, ledger)
+    ledger.bound()
     by_topic: dict[str, Ledger] = {}
     for stream, account in ledger.accounts.items():
         by_topic.setdefault(_topic(account.region, stream), Ledger()).accounts[stream] = account
@@ -120,7 +121,8 @@ def _replace(state: State, sink: str, tp: TopicPartition, kept: Kept, ledger: Le
     generation = next_generation(kept.generation, owner, rebuilt=True)
     for number, doc in enumerate(chunks(ledger)):
         state.put_many(Table.LEDGER, {key_of("s", sink, tp, generation, f"{number:06d}"): doc})
-    at = {"position": kept.position, "generation": generation, "owner": owner}
+    epoch, position = kept.reached or (0, None)
+    at = {"epoch": epoch, "position": position, "generation": generation, "owner": owner}
     try:
         state.put(Table.LEDGER, key_of("at", sink, tp), at, None if kept.at is None else kept.at.version)
     except Conflict:

@@ -1,18 +1,18 @@
 """Where the ledger lies in State, and how it is read from there so that nothing is missed.
 
-    at/<sink>/<topic>/<partition>                          {position, generation}: the snapshot that counts
-    d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the position that it reached
+    at/<sink>/<topic>/<partition>                          {epoch, position, generation}: the snapshot that counts
+    d/<sink>/<topic>/<partition>/<unique>                  what one flush changed, and the epoch and position it reached
     s/<sink>/<topic>/<partition>/<generation>/<chunk>      a snapshot's documents
 
     done/<sink>                                            the ledger was begun: rebuilt to the end, if there was need
 
 Partition -1 of a topic holds what was rebuilt from a store, which can't tell partitions. Whoever reads looks at `at`
-before and after: if a snapshot was made meanwhile, he reads again, for the changes in it are gone.
+before and after: where a snapshot was made meanwhile, he reads that again, for the changes in it are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,12 @@ REBUILT = -1
 """The partition of what was rebuilt."""
 _REBUILT_MARK = "-rebuilt"
 _ATTEMPTS = 10
+
+Reached = tuple[int, int]
+"""How far a ledger goes: epoch and position. A journal that begins anew begins an epoch, in which positions that were
+reached in an earlier one say nothing."""
+_FEW = 4
+"""Of so many partitions each is asked for alone."""
 
 
 def key_of(kind: str, sink: str, tp: TopicPartition, *rest: str) -> str:
@@ -76,8 +82,14 @@ class Kept:
     @property
     def position(self) -> int | None:
         """Everything below is settled."""
+        return self.reached[1] if self.reached else None
+
+    @property
+    def reached(self) -> Reached | None:
+        """The same, with the epoch that it is of."""
         docs = [*([self.at.doc] if self.at is not None else []), *self.changes.values()]
-        return max((doc["position"] for doc in docs if doc.get("position") is not None), default=None)
+        known = [(int(doc.get("epoch", 0)), int(doc["position"])) for doc in docs if doc.get("position") is not None]
+        return max(known, default=None)
 
 
 def read(
@@ -86,25 +98,47 @@ def read(
     wanted: Collection[TopicPartition] | None = None,
     known: Mapping[tuple[str, TopicPartition], str] = {},
 ) -> dict[tuple[str, TopicPartition], Kept]:
-    """All that is kept of a sink (or of all), or of the `wanted` partitions; without the snapshots of generations that
-    are `known`. Raises Unavailable."""
+    """All that is kept of a sink (or of all), or of the `wanted` partitions of one; without the snapshots of
+    generations that are `known`. Of many everything is looked through, of a few only theirs. Raises Unavailable."""
+    if wanted is not None and len(wanted) <= _FEW:
+        places = [(sink, tp) for tp in wanted]
+        few = {place: _read_one(state, place, known.get(place)) for place in places}
+        return {place: kept for place, kept in few.items() if kept.at is not None or kept.changes}
     scope = f"{sink}/" if sink else ""
+    found: dict[tuple[str, TopicPartition], Kept] = {}
+    before = _ats(state, scope)
+    for place, row in before.items():
+        if wanted is None or place[1] in wanted:
+            found[place] = Kept(row, _snapshot(state, place, row, known.get(place)))
+    for row in state.scan(Table.LEDGER, f"d/{scope}"):
+        place = place_of(row.key)
+        if wanted is None or place[1] in wanted:
+            found.setdefault(place, Kept()).changes[row.key] = row.doc
+    for place, row in _ats(state, scope).items():
+        same = place in before and before[place].version == row.version
+        if not same and (wanted is None or place[1] in wanted):
+            found[place] = _read_one(state, place, known.get(place))
+    return found
+
+
+def _read_one(state: State, place: tuple[str, TopicPartition], known: str | None) -> Kept:
+    key = key_of("at", *place)
+    at = state.get(Table.LEDGER, key)
     for _ in range(_ATTEMPTS):
-        found: dict[tuple[str, TopicPartition], Kept] = {}
-        before = _ats(state, scope)
-        for place, row in before.items():
-            if wanted is None or place[1] in wanted:
-                found[place] = kept = Kept(row)
-                if known.get(place) != kept.generation:
-                    prefix = key_of("s", *place, kept.generation, "")
-                    kept.snapshot = [chunk.doc for chunk in state.scan(Table.LEDGER, prefix)]
-        for row in state.scan(Table.LEDGER, f"d/{scope}"):
-            place = place_of(row.key)
-            if wanted is None or place[1] in wanted:
-                found.setdefault(place, Kept()).changes[row.key] = row.doc
-        if _versions(_ats(state, scope).values()) == _versions(before.values()):
-            return found
-    raise Unavailable("the ledger changes faster than it can be read")
+        kept = Kept(at, _snapshot(state, place, at, known))
+        kept.changes = {row.key: row.doc for row in state.scan(Table.LEDGER, key_of("d", *place, ""))}
+        before, at = at, state.get(Table.LEDGER, key)
+        if (before and before.version) == (at and at.version):
+            return kept
+    raise Unavailable(f"the ledger of {place[1].topic}/{place[1].partition} changes faster than it can be read")
+
+
+def _snapshot(
+    state: State, place: tuple[str, TopicPartition], at: Row | None, known: str | None
+) -> list[Mapping[str, Any]]:
+    if at is None or known == at.doc["generation"]:
+        return []
+    return [row.doc for row in state.scan(Table.LEDGER, key_of("s", *place, str(at.doc["generation"]), ""))]
 
 
 def _number(generation: str) -> int:
@@ -113,7 +147,3 @@ def _number(generation: str) -> int:
 
 def _ats(state: State, scope: str) -> dict[tuple[str, TopicPartition], Row]:
     return {place_of(row.key): row for row in state.scan(Table.LEDGER, f"at/{scope}")}
-
-
-def _versions(rows: Iterable[Row]) -> list[str]:
-    return [row.version for row in rows]

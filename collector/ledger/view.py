@@ -13,7 +13,7 @@ from .account import Account, Lie, Total
 from .documents import merge_doc
 from .intervals import Interval
 from .ledger import Ledger, TotalKey
-from .shelf import REBUILT, read, was_rebuilt
+from .shelf import REBUILT, Reached, read, was_rebuilt
 
 
 class LedgerView:
@@ -22,7 +22,7 @@ class LedgerView:
     def __init__(self, state: State) -> None:
         self._state = state
         self._ledgers: dict[str, Ledger] = {}
-        self._positions: dict[tuple[str, TopicPartition], int] = {}
+        self._positions: dict[tuple[str, TopicPartition], Reached] = {}
         self._generations: dict[tuple[str, TopicPartition], str] = {}
         self._seen: set[str] = set()
 
@@ -48,8 +48,8 @@ class LedgerView:
                 seen.add(key)
             if kept.at is not None:
                 self._generations[place] = kept.generation
-            if kept.position is not None and place[1].partition != REBUILT:
-                self._positions[place] = max(kept.position, self._positions.get(place, 0))
+            if (reached := kept.reached) is not None and place[1].partition != REBUILT:
+                self._positions[place] = max(reached, self._positions.get(place, reached))
         self._seen = seen
 
     @property
@@ -59,11 +59,12 @@ class LedgerView:
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Everything of `tp` below this offset is in the ledger; None if nothing is."""
-        return self._positions.get((sink, tp))
+        reached = self._positions.get((sink, tp))
+        return reached[1] if reached is not None else None
 
     def positions(self, sink: str) -> dict[TopicPartition, int]:
         """The same of every partition that it knows."""
-        return {tp: at for (of, tp), at in self._positions.items() if of == sink}
+        return {tp: at for (of, tp), (_, at) in self._positions.items() if of == sink}
 
     def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
         """Which of these numbers the sink has not accounted for, in order."""

@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from alerts.state.memory import MemoryState
 from collector.elastic.client import ElasticClient
@@ -94,6 +96,31 @@ def test_runs_of_a_stream_with_many_holes_are_all_found(both: tuple[Kept, Invent
     assert inventory.runs(held) == [
         (1, 1), (40, 41), (300, 300), (900, 900), (5_000, 5_000), (5_007, 5_007), (90_000, 90_000),
     ]  # fmt: skip
+
+
+def test_a_number_twice_does_not_hide_one_that_is_not_there(both: tuple[Kept, Inventory]) -> None:
+    kept, inventory = both
+    kept.sink.write([record(0, batch(1, 2)), record(1, batch(4, 1))])
+    double(kept, inventory, 2)
+    [held] = inventory.inventory(DAY)
+    assert (held.first, held.last, held.count) == (1, 4, 4)
+    assert not held.whole
+    assert inventory.runs(held) == [(1, 2), (4, 4)]
+
+
+def double(kept: Kept, inventory: Inventory, number: int) -> None:
+    """Put what the store has of one number there a second time, past the sink."""
+    if isinstance(inventory, LakeInventory):
+        root = inventory._path / "business"
+        rows = DeltaTable(root).to_pyarrow_table()
+        write_deltalake(root, rows.filter(pyarrow.compute.field("sequence") == number), mode="append")
+        return
+    assert isinstance(inventory, ElasticInventory)
+    client = inventory._client
+    [index] = [name for name, _ in inventory._indices()]
+    client.ask("POST", f"/{index}/_refresh")
+    hits = client.ask("POST", f"/{index}/_search", {"query": {"term": {"event.sequence": number}}})["hits"]["hits"]
+    client.ask("POST", f"/{index}/_doc?refresh=true", hits[0]["_source"])
 
 
 def test_letters_are_those_that_settle_numbers(both: tuple[Kept, Inventory]) -> None:

@@ -305,3 +305,63 @@ def test_whatever_breaks_when_the_ledger_ends_up_saying_what_the_sink_has_and_ne
     rows = len(list(bench.state.scan(Table.LEDGER)))
     bench.steps(100)
     assert len(list(bench.state.scan(Table.LEDGER))) == rows, "nothing is written when nothing happens"
+
+
+@pytest.mark.parametrize("keeps_positions", [False, True])
+def test_a_journal_that_begins_anew_has_its_own_position_and_is_read_from_its_start(keeps_positions: bool) -> None:
+    bench = Bench(keeps_positions=keeps_positions)
+    bench.journal.append([batch(1), batch(3), batch(5)])
+    bench.steps()
+    view = bench.view()
+    assert view.position("lake", EAST) == 3
+    bench.journal = MemoryJournal(bench.clock)
+    bench.journal.append([batch(7), batch(9)])
+    bench.start()
+    if not keeps_positions:  # what the group had committed outlives the records
+        bench.reader.commit({EAST: 3})
+    bench.indexer.step()
+    view.refresh()
+    assert (view.position("lake", EAST) or 0) < 2, "else all that is beyond it would count as lost"
+    bench.steps()
+    view.refresh()
+    assert (view.position("lake", EAST), bench.view().position("lake", EAST)) == (2, 2)
+    assert bench.view().missing("lake", "bootcneast.business", 1, 10) == []
+    assert bench.keeper.compact(EAST)
+    assert bench.view().position("lake", EAST) == 2
+    bench.start()
+    bench.steps()
+    assert bench.view().position("lake", EAST) == 2
+
+
+def test_a_group_that_is_new_to_a_partition_whose_records_all_aged_out_is_at_its_end() -> None:
+    bench = Bench()
+    bench.journal.append([batch(1), batch(3)])
+    bench.journal.delete_before(EAST, 2)
+    bench.start()
+    bench.steps(30)
+    assert bench.view().position("lake", EAST) == 2
+
+
+def test_after_a_gap_the_position_goes_on_behind_it() -> None:
+    """What is gone there the audit shall find, and it can't before the position is past it."""
+    bench = Bench()
+    bench.journal.append([batch(1)])
+    bench.steps()
+    bench.indexer._reader.pause([EAST])
+    bench.journal.append([batch(3), batch(5)])
+    bench.journal.delete_before(EAST, 3)
+    bench.indexer._reader.resume([EAST])
+    bench.steps(30)
+    assert len(bench.indexer.counters.gaps) == 1
+    assert bench.view().position("lake", EAST) == 3
+
+
+def test_a_journal_that_begins_anew_while_it_is_read_has_its_own_position() -> None:
+    bench = Bench()
+    bench.journal.append([batch(1), batch(3), batch(5)])
+    bench.steps(30)
+    bench.journal._logs[EAST] = type(bench.journal._logs[EAST])()
+    bench.journal.append([batch(7)])
+    bench.steps(30)
+    assert bench.view().position("lake", EAST) == 1
+    assert bench.view().missing("lake", "bootcneast.business", 1, 8) == []
