@@ -86,7 +86,7 @@ def test_letters_are_found_newest_first_by_who_sent_them_and_why(site: Site) -> 
     site.send([batch(1, line(1), b"no", line(3))])
     site.send([batch(1, b"[1]", stream=SHOP, service="shop", region="cn-north")])
     site.send([batch(4, line(4), line(5)).void("spool full")])
-    assert site.names() == [f"{PAY}:4+2", f"{SHOP}:1", f"{PAY}:2"]
+    assert site.names() == [f"{PAY}:4+2:void", f"{SHOP}:1", f"{PAY}:2"]
     assert site.names(service="shop") == site.names(region="cn-north") == site.names(stream=SHOP) == [f"{SHOP}:1"]
     assert site.names(reason="NOT json: ") == [f"{PAY}:2"]
     assert site.names(dataset="console") == site.names(service="shop", region="cn-east") == []
