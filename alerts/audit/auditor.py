@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from shippers.errors import LastbeatError
 from .accounts import Accounts
 from .assess import Assessor
 from .barrier import Barriers
+from .deleted import deleted
 from .findings import Finding
 from .keeping import load, save, save_findings
 from .lease import Lease
@@ -79,6 +80,8 @@ class Auditor:
         self._statement: Statement | None = None
         self._tried: deque[tuple[str, Sources, str]] = deque()
         self._retry_at: dict[str, float] = {}
+        self._deleted: dict[str, Finding] = {}  # what stores were counted to lack, by the last count
+        self._uncounted: set[str] = set()  # of these, what came since, or was on its way while it was counted
         self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
         self._stepped_at = clock.monotonic()
         self.passes = self.gaps = self.refused = self.failed_passes = 0
@@ -239,25 +242,33 @@ class Auditor:
         now = self._clock.monotonic()
         with self._lock:
             due = [
-                finding
-                for finding in self.assessor.findings.values()
-                if finding.ended_at is None
-                and self._retry_at.get(finding.key, now) <= now
-                and finding.key not in self._under_way
+                (key, finding)
+                for key, finding in self._to_recover()
+                if self._retry_at.get(key, now) <= now and key not in self._under_way
             ]
         if not due:
             return
-        finding = min(due, key=lambda each: (each.tries, each.opened_at))
+        key, finding = min(due, key=lambda each: (each[1].tries, each[1].opened_at))
         sources: Sources = {}
         try:
             sources, words = self._recover(finding)
         except LastbeatError as error:
             words = f"it can't be asked for now: {error}"
         with self._lock:
-            self._retry_at[finding.key] = self._clock.monotonic() + finding.tried_again({}, "").retry_after_s()
-            self._tried.append((finding.key, sources, words))
+            self._retry_at[key] = self._clock.monotonic() + finding.tried_again({}, "").retry_after_s()
+            self._tried.append((key, sources, words))
             if any(sources.values()):  # the ends of a pass that begins after this lie behind what was sent
-                self._under_way[finding.key] = self._round + 1
+                self._under_way[key] = self._round + 1
+                self._uncounted.add(key)
+
+    def _to_recover(self) -> Iterator[tuple[str, Finding]]:
+        """All that some sink lacks, by its key. What came back to a store is known to be there once it is counted."""
+        findings = self.assessor.findings
+        yield from ((key, each) for key, each in findings.items() if each.ended_at is None)
+        for key, each in self._deleted.items():
+            known = findings.get(each.key)
+            if key not in self._uncounted and (known is None or known.ended_at is not None):
+                yield key, each
 
     def _take_tries(self) -> None:
         while self._tried:
@@ -265,11 +276,14 @@ class Auditor:
             if (finding := self.assessor.findings.get(key)) is not None:
                 self.assessor.findings[key] = finding.tried_again(sources, words)
                 self.assessor.changed.add(key)
+            elif (finding := self._deleted.get(key)) is not None:
+                self._deleted[key] = finding.tried_again(sources, words)
+                log.warning("%s: %s: %s", finding.sink, finding.stream, words)
 
     def _see_what_arrived(self) -> None:
         """What was sent again is not sent once more before its sink was read past it: then it is there, or lost."""
         for key, round_ in list(self._under_way.items()):
-            finding = self.assessor.findings.get(key)
+            finding = self.assessor.findings.get(key) or self._deleted.get(key)
             if finding is not None and finding.ended_at is None:
                 topic = f"lastbeat.{finding.region}.{finding.dataset}"
                 if self.barriers.passed(topic, partial(self._accounts.position, finding.sink)) < round_:
@@ -280,6 +294,8 @@ class Auditor:
         """Count the hot days' stores against the ledger. On a thread of its own, every now and then."""
         if self._count is None or not self._lease.mine:
             return
+        with self._lock:
+            on_its_way = set(self._under_way)
         try:
             days, differences = self._count()
         except LastbeatError as error:
@@ -287,7 +303,11 @@ class Auditor:
             return
         for each in differences:
             log.error("%s: %s", each.stream, each.words)
-        self._counted = (self._clock.time(), days, differences)
+        now = self._clock.time()
+        with self._lock:
+            self._deleted = deleted(differences, self._deleted, now)
+            self._uncounted = self._deleted.keys() & (on_its_way | self._under_way.keys())
+        self._counted = (now, days, differences)
         self._state_at = float("-inf")
 
     # --- what others ask ---

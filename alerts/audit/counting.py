@@ -118,13 +118,13 @@ def _decide(found: Counted, region: str, odd: Sequence[_Odd], short: Sequence[_S
         parts += [f"has {one.twice:,} events twice"] if one.twice else []
         if parts:
             words = f"{one.sink} {' and '.join(parts)}"
-            found.differences.append(differing(one.day, one.place, words, lacking=bool(one.lacks)))
+            found.differences.append(differing(one.day, one.place, words, one.sink, one.lacks))
     for each in short:
         if now.behind.get(each.other, True) or now.gone(each.other, each.place[0], each.place[1], each.day):
             continue
         if left := _unsettled(each.left, booked(each.other, each.day, each.place)):
             words = f"{each.other} lacks {listed(left)}, which {each.sink} has"
-            found.differences.append(differing(each.day, each.place, words))
+            found.differences.append(differing(each.day, each.place, words, each.other, left))
 
 
 def held_by(store: Inventory, day: str, region: str) -> dict[Place, Held]:
@@ -178,9 +178,10 @@ def _unsettled(numbers: IntervalSet, booked: Booked | None) -> IntervalSet:
     return numbers if booked is None else numbers.without(booked.stored).without(booked.other)
 
 
-def differing(day: str, place: Place, words: str, *, lacking: bool = True) -> Difference:
-    """One place that differs, in words."""
-    return Difference(day, place[1], place[0], place[2], words, lacking)
+def differing(day: str, place: Place, words: str, sink: str = "", lacks: Iterable[Interval] = ()) -> Difference:
+    """One place that differs, in words, and what `sink` lacks of it that is to be got back."""
+    lacking = tuple(lacks)
+    return Difference(day, place[1], place[0], place[2], words, bool(lacking), sink, lacking)
 
 
 def listed(numbers: Iterable[Interval]) -> str:

@@ -120,10 +120,10 @@ def prove(
         lacks.merge(gone.without(lost))
         if lacks:
             words = f"is old and kept: {names[1]} lacks {listed(lacks)}"
-            left.append(differing(day, place, words, lacking=False))
+            left.append(differing(day, place, words))
         if lost:
             words = f"neither {names[0]} nor {names[1]} has {listed(lost)}, which {names[0]} had stored"
-            nowhere.append(differing(day, place, words, lacking=False))
+            nowhere.append(differing(day, place, words))
     for each in (*left, *nowhere)[:MOST_NAMED]:
         log.warning("%s of %s in %s: %s: %s", day, dataset, region, each.stream, each.words)
     return Proof(tuple(left), tuple(nowhere))

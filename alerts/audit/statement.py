@@ -104,7 +104,8 @@ class Liar:
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One stream of one day that two stores have differently; `words` say what, with the ranges. Not `lacking`: there
-    is only more than there should be."""
+    is only more than there should be. `sink` is the one that lacks something, `lacks` what, for who gets it back; that
+    is not kept in State."""
 
     day: str
     region: str
@@ -112,6 +113,8 @@ class Difference:
     stream: str
     words: str
     lacking: bool = True
+    sink: str = ""
+    lacks: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,7 @@ def read_statement(state: State) -> Statement | None:
 
 
 def _head_doc(head: Head) -> dict[str, Any]:
-    doc = to_doc(replace(head, tails=()))
+    doc = to_doc(replace(head, tails=(), differences=tuple(replace(each, lacks=()) for each in head.differences)))
     doc["tails"] = [{**to_doc(replace(each, ranges=())), "ranges": list(each.ranges)} for each in head.tails]
     return doc
 

@@ -4,28 +4,39 @@ named by its range; and a day is only let go when the archive has every number o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from alerts.audit.accounts import LedgerAccounts
+from alerts.audit.auditor import Auditor
 from alerts.audit.booked import books_of
 from alerts.audit.counting import Counted, Later, count
 from alerts.audit.proving import Proof, Proofs, prove
+from alerts.audit.settings import AuditSettings
 from alerts.state.memory import MemoryState
 from collector.elastic.ageing import Ageing
 from collector.elastic.client import ElasticClient, quoted
 from collector.elastic.days import DeletedDays
 from collector.elastic.inventory import ElasticInventory
 from collector.elastic.sink import ElasticSink
+from collector.journal.memory import MemoryJournal
 from collector.lake.inventory import LakeInventory
 from collector.lake.sink import LakeSink
 from collector.ledger.inventory import Inventory
 from collector.ledger.keeper import LedgerKeeper
 from collector.ledger.view import LedgerView
 from collector.ports import Record, Sink
+from collector.resend.elastic import ElasticSource
+from collector.resend.lake import LakeSource
+from collector.resend.recovery import Recovery
+from collector.resend.wanted import Wanted
 from collector.settings import LakeSettings
+from compose.recovering import recover_finding
+from shippers.batch import Batch
 from shippers.clock import FakeClock
 from tests.servers import elastic_settings, remove
 from tests.stack.elastic_events import DAY, NOON, PAY, batch, line, record
@@ -100,6 +111,72 @@ def test_documents_deleted_from_elasticsearch_are_found_by_the_next_pass(both: B
     assert difference.words == "elastic lacks 7–9, 150 (4 events), which its ledger has as stored"
     both.sinks["elastic"].write([record(3, batch(1, 200))])  # sent again, under the numbers it had
     assert both.count().differences == []
+
+
+def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Path) -> None:
+    """The auditor counts, gets it from the lake, and sends it no second time while it is on its way."""
+    journal, sent = MemoryJournal(both.clock), []
+    reader = journal.reader("both", ["business"])
+    lake, elastic = LakeSource(tmp_path / "lake", both.clock), ElasticSource(both.client, both.settings, both.clock)
+
+    def send(batches: Sequence[Batch]) -> None:
+        sent.extend(batches)
+        journal.append(batches)
+
+    def indexed() -> None:
+        both.write(*reader.poll(1 << 20, 0))
+        auditor.step()
+
+    def days_pass(times: int) -> None:
+        for _ in range(times):
+            both.clock.advance(900)
+            auditor.step()
+            auditor.count_step()
+            auditor.recover_step()
+
+    recovery = Recovery(NoCopies(), {"lake": lake, "elastic": elastic}, None, send)
+    auditor = Auditor(
+        journal.reader(None, ["heartbeat"]),
+        journal.reader(None, ["business"]),
+        LedgerAccounts(LedgerView(both.state)),
+        both.state,
+        AuditSettings(),
+        both.clock,
+        "here",
+        partial(recover_finding, recovery),
+        lambda: ((DAY,), tuple(both.count().differences)),
+    )
+    journal.append([batch(1, 200)])
+    indexed()
+    days_pass(2)
+    assert sent == []
+    both.delete(7, 8, 9, 150)
+    days_pass(1)
+    assert sorted((one.header.stream, one.header.first, one.header.last) for one in sent) == [
+        (PAY, 7, 9),
+        (PAY, 150, 150),
+    ]
+    days_pass(3)
+    assert len(sent) == 2, "it is on its way: its sink has not read so far"
+    indexed()
+    days_pass(3)
+    counted = both.count()
+    assert (counted.differences, counted.events) == ([], {("elastic", DAY): 200, ("lake", DAY): 200})
+    assert len(sent) == 2
+    both.delete(20)
+    days_pass(1)
+    indexed()
+    days_pass(1)
+    assert (both.count().differences, len(sent)) == ([], 3)
+
+
+class NoCopies:
+    """A journal that has let go of it."""
+
+    name = "journal"
+
+    def find(self, wanted: Wanted) -> Iterator[Batch]:
+        return iter(())
 
 
 def test_what_the_lake_lacks_is_named(both: Both) -> None:
