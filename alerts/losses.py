@@ -22,7 +22,8 @@ from shippers.errors import LastbeatError
 from .audit.findings import PREFIX, Finding, finding_from
 from .audit.statement import HEAD, Head, read_head
 from .book import Book
-from .lossy import differences, lies, loss, over, scopes
+from .incidents import Incident
+from .lossy import STORES, differences, lies, loss, over, scopes
 from .transitions import Draft
 
 log = logging.getLogger("lastbeat.alerts.losses")
@@ -104,12 +105,13 @@ class Losses:
             self._trouble.note(str(error))
             return False
         self._trouble.note(f"{len(bad)} rows make no sense: {'; '.join(bad[:3])}" if bad else "")
-        already = {each.dedup_key for each in self._book.opens() if each.kind in KINDS}
+        open_ = {each.dedup_key: each for each in self._book.opens() if each.kind in KINDS}
+        already = set(open_)
         lost = [each for each in findings if each.ended_at is None]
         drafts = {key: loss(key, group) for key, group in scopes(lost, already).items()}
         if head is not None:
             drafts |= {draft.dedup_key: draft for draft in (*lies(head), *differences(head))}
-        ended = already - drafts.keys() if not bad else ()
+        ended = [key for key in already - drafts.keys() if not bad and _can_end(open_[key], head)]
         self._told.append(Told(drafts, {key: over(key, findings, drafts) for key in ended}))
         return True
 
@@ -135,6 +137,14 @@ class Losses:
         except _UNREADABLE as error:
             bad.append(f"{HEAD} ({error})")
             return None
+
+
+def _can_end(incident: Incident, head: Head | None) -> bool:
+    """That stores differ is over when they were counted again; not when nobody knows of the count any more."""
+    if not incident.dedup_key.startswith(STORES):
+        return True
+    counted_at = (incident.evidence or {}).get("counted_at") or incident.began_at
+    return head is not None and head.counted_at is not None and head.counted_at > counted_at
 
 
 def _checked(row: T) -> T:

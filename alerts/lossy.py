@@ -18,6 +18,7 @@ from .transitions import Draft
 from .words import clock_time, count
 
 SEVERAL = 3
+STORES = "lossy/store/"
 MAX_NAMED = 20
 
 
@@ -70,7 +71,7 @@ def over(key: str, findings: Iterable[Finding], drafts: Mapping[str, Draft]) -> 
     region, _, service = key.partition("/")[2].partition("/")
     if key.startswith("lying"):
         return "what contradicted itself is no longer in the account"
-    if key.startswith("lossy/store/"):
+    if key.startswith(STORES):
         return "the stores were counted again, and agree"
     if wider := [wide for wide in ("lossy", f"lossy/{region}") if wide in drafts and wide != key]:
         return f"told with others as {drafts[wider[0]].summary}"
@@ -123,7 +124,7 @@ def differences(head: Head) -> list[Draft]:
     return [
         Draft(
             kind="lossy",
-            dedup_key=f"lossy/store/{region}",
+            dedup_key=f"{STORES}{region}",
             severity=Severity.PAGE,
             summary=f"the stores of {region} differ in {count(len(found), 'stream')}",
             why=_listed(dict.fromkeys(f"{each.day} {each.words}" for each in found), 5),

@@ -157,6 +157,8 @@ def audit(
     if rebuild:
         for sink, found in wiring.rebuild_ledgers(settings).items():
             typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
+            for words in found.lacking:
+                typer.echo(f"{sink} lacks what its ledger had: {words}")
     elif day or region:
         days = [day] if day else counting.days_to_count(settings)
         counted = counting.count_stores(settings, statement_words.checked_days(days), region)

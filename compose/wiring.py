@@ -107,7 +107,7 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))))
+        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))), sinks_of(settings))
         recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
         count = partial(count_hot_days, settings)
         auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
@@ -261,6 +261,13 @@ def open_inventories(settings: Settings) -> dict[str, Inventory]:
     if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
         found["lake"] = LakeInventory(settings.lake_path)
     return found
+
+
+def sinks_of(settings: Settings) -> list[str]:
+    """The sinks that store what is taken in, by name."""
+    if not settings.elastic:
+        return ["lake"]
+    return ["elastic", "lake"] if settings.elastic.archive else ["elastic"]
 
 
 def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:

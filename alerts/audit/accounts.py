@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
@@ -59,6 +59,10 @@ class Accounts(Protocol):
         """The sinks that keep accounts."""
         ...
 
+    def begun_at(self, sink: str) -> float:
+        """When its account was begun, or last made anew from its store: what was there before may be there no more."""
+        ...
+
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Up to where a sink has accounted for a partition; None if it knows nothing of it."""
         ...
@@ -94,17 +98,21 @@ class Accounts(Protocol):
 
 
 class LedgerAccounts:
-    """The ledger that the sinks keep in State. See Accounts."""
+    """The ledger that the sinks keep in State. Only `sinks` are spoken of: who was switched off has a ledger still, and
+    reads nothing more. See Accounts."""
 
-    def __init__(self, view: LedgerView) -> None:
-        self._view = view
+    def __init__(self, view: LedgerView, sinks: Collection[str] | None = None) -> None:
+        self._view, self._wanted = view, sinks
 
     def refresh(self) -> None:
         self._view.refresh()
 
     @property
     def sinks(self) -> Sequence[str]:
-        return self._view.sinks
+        return [sink for sink in self._view.sinks if self._wanted is None or sink in self._wanted]
+
+    def begun_at(self, sink: str) -> float:
+        return self._view.begun_at(sink)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self._view.position(sink, tp)
@@ -113,16 +121,19 @@ class LedgerAccounts:
         return self._view.missing(sink, stream, first, last)
 
     def last(self, sink: str, stream: str) -> int:
-        account = self._view.account(sink, stream)
-        return account.last if account is not None else 0
+        return self._view.last(sink, stream)
 
     def void_tail(self, sink: str, stream: str) -> Interval | None:
+        if self._view.folded(sink, stream) is not None:
+            return None  # it would not be, had it void numbers
         account = self._view.account(sink, stream)
         runs = (run for day in account.days for run in day.void or ()) if account is not None else ()
         last = max(runs, key=lambda run: run[1], default=None)
         return last if account is not None and last is not None and last[1] == account.last else None
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
+        if (folded := self._view.folded(sink, stream)) is not None:
+            return next((day for day, first, last in folded.spans() if first <= number <= last), "")
         account = self._view.account(sink, stream)
         days = account.days if account is not None else ()
         return next((day.day for day in days for numbers in day.sets() if number in numbers), "")

@@ -6,6 +6,7 @@ what the ledger has read already.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -18,13 +19,15 @@ from .findings import KEPT_S, Finding
 from .reconcile import Facts, Judged, Verdict, acked_by, cut, judge, size
 from .said import AUDITED, Boot, Gone, Mark, Roll, Stream, day_of
 
+log = logging.getLogger("lastbeat.audit")
+
 Name = tuple[str, str]
 """A sink, and a stream."""
 
 LIVES_BEFORE_S = 3_600.0
 """Of a sink that is new, nothing older than this is asked for: the journal may not have had it any more."""
 LIES_EVERY_S = 2.0
-SWEEP_S_A_BOOT = 2e-4
+SWEEP_S_A_BOOT = 5e-4
 FORGET_S = 86_400.0
 KEEP_OPEN_S = 35 * 86_400.0
 """A boot that ended is forgotten after the one if it is settled, after the other in any case; and after twice that for
@@ -46,6 +49,8 @@ class Assessor:
         """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
+        self.begun: dict[str, float] = {}
+        """Of when each sink's account is that things are proven by."""
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
@@ -69,12 +74,17 @@ class Assessor:
 
     def _exempt(self, boot: Boot, sink: str) -> None:
         for stream in boot.datasets.values():
-            stream.proven[sink] = max(stream.acked, stream.proven_to(sink))
+            stream.spare(sink, stream.acked)
         self._roll.touched.add(boot.boot)
 
     def step(self, round_: int, seen: float, now: float) -> None:
         """Judge what can be. The ledger was read after the beats of this round, and before its ends were asked for."""
         self._meet_sinks(now)
+        for sink in self.sinks:
+            begun_at = self._accounts.begun_at(sink)
+            if begun_at != self.begun.setdefault(sink, begun_at):
+                self.begun[sink] = begun_at
+                self._doubt(sink)
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
@@ -101,7 +111,8 @@ class Assessor:
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
-                settled &= judged.proven >= facts.last and not judged.holes
+                # A tail is asked for no more: should any of it come, the statement sees it by itself.
+                settled &= not judged.holes and (judged.proven >= facts.last or bool(judged.tail))
             low = min((passed[sink, topic] for sink in self.sinks), default=-1)
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
@@ -200,7 +211,10 @@ class Assessor:
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
         it kept accounts."""
-        for sink in self._accounts.sinks:
+        known = self._accounts.sinks
+        for sink in self.sinks.keys() - set(known):
+            self._retire(sink, now)
+        for sink in known:
             if sink in self.sinks:
                 continue
             self.sinks[sink] = now
@@ -209,6 +223,36 @@ class Assessor:
                 if boot.born_at > now - LIVES_BEFORE_S:
                     continue
                 self._exempt(boot, sink)
+
+    def _retire(self, sink: str, now: float) -> None:
+        """Nobody keeps its account any more: nothing is asked of it."""
+        log.warning("%s is no longer kept, and no longer audited", sink)
+        del self.sinks[sink]
+        self.begun.pop(sink, None)
+        for of in (self.wrong, self.killed, self._suspected):
+            for name in [name for name in of if name[0] == sink]:
+                del of[name]
+        for key, finding in list(self.findings.items()):
+            if finding.sink == sink:
+                self._give_up(key, now)
+
+    def _doubt(self, sink: str) -> None:
+        """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days
+        that a store has let go on purpose can't be: of who is older than its oldest, what is held begins later."""
+        oldest: dict[tuple[str, str], str] = {}
+        for key in self._accounts.totals(sink):
+            if key.day[:1].isdigit():
+                place = key.region, key.dataset
+                oldest[place] = min(key.day, oldest.get(place, key.day))
+        for boot in self._roll.boots.values():
+            for dataset, stream in boot.datasets.items():
+                name, start = boot.stream(dataset), 0
+                if day_of(boot.born_at) < oldest.get((boot.region, dataset), "0"):
+                    lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
+                    start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
+                stream.doubt(sink, start)
+            self._open[boot.boot] = None
+            self._roll.touched.add(boot.boot)
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""

@@ -30,7 +30,7 @@ from .keeping import load, save, save_findings
 from .lease import Lease
 from .said import Roll
 from .settings import AuditSettings
-from .statement import Difference, Statement, Writer
+from .statement import Difference, Statement, Writer, read_head
 from .summing import work_out
 from .unheard import Unheard
 
@@ -42,8 +42,10 @@ POLL_S = 0.05
 SAVE_S = 10.0
 FORGET_S = 600.0
 STALLED_S = 60.0
+JUDGE_SHARE = 5
 COST_SHARE = 10
-"""What took t is not done again before 10 t: with many processes the statement is written less often."""
+"""What took t is not done again before 10 t: with many processes the statement is written less often. Judging, which
+must be in time, not before JUDGE_SHARE t."""
 
 Sources = Mapping[str, tuple[Interval, ...]]
 """Which numbers were sent again from where."""
@@ -98,7 +100,7 @@ class Auditor:
         self._loaded = False
         self._round = 0
         self._under_way: dict[str, int] = {}  # what was sent again, and the round whose ends lie behind it
-        self._save_at = self._state_at = self._forget_at = float("-inf")
+        self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Pass after pass until `stop` is set. Paced by the monotonic clock: the wall's may jump."""
@@ -138,14 +140,20 @@ class Auditor:
         with self._lock:
             self._take_tries()
             self._see_what_arrived()
-            self.assessor.step(self._round, seen, now)
+            if (began := self._clock.monotonic()) >= self._judge_at:
+                self.assessor.step(self._round, seen, now)
+                self._judge_at = began + JUDGE_SHARE * (self._clock.monotonic() - began)
         self._keep(now)
 
     def _load(self) -> None:
         self._accounts.refresh()
         self._positions = load(self._state, self.roll, self.assessor, self._clock.monotonic())
+        if (head := read_head(self._state)) is not None and self._counted[0] is None:
+            self._counted = (head.counted_at, head.counted_days, head.differences)
         for tp, offset in self._positions.items():
             self._beats.seek(tp, offset)
+        self.assessor.changed |= self.assessor.findings.keys()
+        save_findings(self._state, self.assessor)  # whatever the one before may yet have written of them
         # What was sent again before this start may still be under way.
         self._under_way = {key: 1 for key, each in self.assessor.findings.items() if each.sources}
         self._loaded = True
@@ -187,15 +195,16 @@ class Auditor:
     # --- keeping ---
 
     def _keep(self, now: float) -> None:
+        """Write what is due. Whoever was held up for so long that another one took over writes nothing more."""
         began = self._clock.monotonic()
         if began >= self._forget_at:
             self._forget_at = began + FORGET_S
             self.assessor.forget(now)
-        if self.assessor.changed:
+        if self.assessor.changed and self._lease.mine:
             self._say_changes()
             save_findings(self._state, self.assessor)
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
-        if began >= self._state_at or self.assessor.news:
+        if (began >= self._state_at or self.assessor.news) and self._lease.mine:
             self.assessor.news = False
             unsaid = self._unheard.step(self.assessor.sinks, began, now)
             self._statement = work_out(
@@ -204,7 +213,7 @@ class Auditor:
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)
         began = self._clock.monotonic()
-        if began >= self._save_at:
+        if began >= self._save_at and self._lease.mine:
             save(self._state, self.roll, self.assessor, self._positions)
             self._save_at = self._later(began, SAVE_S)
 

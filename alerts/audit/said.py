@@ -37,7 +37,8 @@ class Mark(NamedTuple):
 class Stream:
     """One dataset of one boot. `last` is the greatest number that is known of, `said` the greatest it spoke of.
     `floor`: numbers up to here were durable before anybody kept accounts, and are not judged. `proven`: up to here all
-    are accounted for, by sink, so that they need never be looked at again."""
+    are accounted for, by sink, so that they need not be looked at again; `exempt`: up to here they are not judged
+    there."""
 
     last: int = 0
     said: int = 0
@@ -46,6 +47,16 @@ class Stream:
     proven: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
+    exempt: dict[str, int] = field(default_factory=dict)
+
+    def spare(self, sink: str, number: int) -> None:
+        """Never ask `sink` for anything up to this number."""
+        self.exempt[sink] = max(number, self.exempt.get(sink, 0))
+        self.proven[sink] = max(number, self.proven_to(sink))
+
+    def doubt(self, sink: str, from_: int) -> None:
+        """What is above `from_` is to be proven again, but for what is spared."""
+        self.proven[sink] = min(self.proven_to(sink), max(from_, self.floor, self.exempt.get(sink, 0)))
 
     def proven_to(self, sink: str) -> int:
         """Up to where nothing is left to be judged of it in `sink`."""
@@ -286,8 +297,9 @@ def _boot_from(name: str, one: Mapping[str, Any], round_: int, seen: float) -> B
     number, offset, at, born_at, interval_s, grace_s, stopping, spooled = one["beat"]
     boot = Boot(name, region, service, instance, TopicPartition(topic, partition), number, offset, at, born_at,
                 interval_s, grace_s, stopping, spooled, lying=one["lying"])  # fmt: skip
-    for dataset, (last, said, acked, floor, proven, dropped) in one["datasets"].items():
+    for dataset, (last, said, acked, floor, proven, dropped, *exempt) in one["datasets"].items():
         stream = Stream(last, said, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
+        stream.exempt = dict(exempt[0]) if exempt else {}
         stream.mark(Mark(round_, seen, acked))
         boot.datasets[dataset] = stream
     return boot
@@ -304,7 +316,7 @@ def _boot_doc(boot: Boot) -> dict[str, Any]:
 
 
 def _stream_doc(one: Stream) -> list[Any]:
-    return [one.last, one.said, one.acked, one.floor, one.proven, one.dropped]
+    return [one.last, one.said, one.acked, one.floor, one.proven, one.dropped, one.exempt]
 
 
 def day_of(at: float) -> str:

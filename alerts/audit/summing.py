@@ -109,7 +109,8 @@ def _add_settled(sums: Sums, roll: Roll, accounts: Accounts, sinks: Sequence[str
         sums.drop(Key(day, region, service, dataset), reasons)
     for day, name, counts in roll.gone:
         region, service, dataset, sink = name.split("/")
-        sums.add(Key(day, region, service, dataset), sink, **counts)
+        if sink in sinks:
+            sums.add(Key(day, region, service, dataset), sink, **counts)
 
 
 def _tail(boot: Boot, dataset: str, sink: str, tail: tuple[Interval, ...]) -> Tail:

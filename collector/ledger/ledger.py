@@ -94,6 +94,11 @@ class Ledger:
             return _unfolded(stream, self.folded[stream])
         return found
 
+    def last(self, stream: str) -> int:
+        """The greatest number of a stream that is accounted for; 0 for none."""
+        known = self.accounts.get(stream) or self.folded.get(stream)
+        return known.last if known is not None else 0
+
     def missing(self, stream: str, first: int, last: int) -> list[Interval]:
         """Which of these numbers are not accounted for, in order."""
         account = self.accounts.get(stream)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from shippers.errors import Unavailable
 
 from .account import Account, Total
 from .documents import chunks, merge_doc
+from .intervals import IntervalSet
 from .inventory import Inventory
 from .ledger import Ledger
 from .shelf import REBUILT, Kept, key_of, next_generation, outdated, read, written
@@ -25,6 +26,7 @@ from .shelf import REBUILT, Kept, key_of, next_generation, outdated, read, writt
 log = logging.getLogger("lastbeat.ledger")
 
 _ENDED, _LIVES = 1, 2
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Rebuilt:
 
     streams: int
     total: Total
+    lacking: tuple[str, ...] = ()
+    """What the ledger had as settled, on days that the store has, and the store lacks: stream and ranges, in words."""
 
 
 def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt | None:
@@ -52,8 +56,14 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     state.delete(Table.LEDGER, _done(sink))
     before = read(state, sink)
     ledger = from_store(inventory, clock)
-    found = Rebuilt(len(ledger.streams()), sum(ledger.totals().values(), Total()))
-    _carry_over(before, ledger)
+    old = _merged(before)
+    found = Rebuilt(
+        len(ledger.streams()),
+        sum(ledger.totals().values(), Total()),
+        tuple(lacking(old, ledger, set(inventory.days()))),
+    )
+    _say_what_is_lacking(sink, found.lacking)
+    _carry_over(old, ledger)
     ledger.bound()
     by_topic: dict[str, Ledger] = {}
     for stream, account in ledger.accounts.items():
@@ -100,12 +110,41 @@ def from_store(inventory: Inventory, clock: Clock) -> Ledger:
     return ledger
 
 
-def _carry_over(before: Mapping[tuple[str, TopicPartition], Kept], ledger: Ledger) -> None:
-    """What headers claimed, who sends, and who lied: no store knows that."""
+def _merged(before: Mapping[tuple[str, TopicPartition], Kept]) -> Ledger:
     old = Ledger()
     for kept in before.values():
         for doc in (*kept.snapshot, *kept.changes.values()):
             merge_doc(old, doc)
+    return old
+
+
+def _say_what_is_lacking(sink: str, lacking: Sequence[str]) -> None:
+    for words in lacking[:_MOST_NAMED]:
+        log.error("the store of %s lacks what its ledger had: %s", sink, words)
+    if len(lacking) > _MOST_NAMED:
+        log.error("the store of %s lacks numbers of %d more streams", sink, len(lacking) - _MOST_NAMED)
+
+
+def lacking(old: Ledger, new: Ledger, days: Collection[str]) -> Iterator[str]:
+    """What was settled by `old` on these days and isn't by `new`, a stream at a time. A day that the store has let go
+    is none of them."""
+    for stream in old.streams():
+        account = old.account(stream)
+        gone = IntervalSet(
+            hole
+            for day in (account.days if account is not None else ())
+            if day.day in days
+            for numbers in day.sets()
+            for span in numbers
+            for hole in new.missing(stream, *span)
+        )
+        if gone:
+            words = ", ".join(f"{first}–{last}" if first < last else str(first) for first, last in list(gone)[:8])
+            yield f"{stream} {words}{', …' if len(list(gone)) > 8 else ''} ({len(gone):,} events)"
+
+
+def _carry_over(old: Ledger, ledger: Ledger) -> None:
+    """What headers claimed, who sends, and who lied: no store knows that."""
     for stream, account in old.accounts.items():
         known = ledger.accounts.get(stream)
         if known is not None and account.certain:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from collector.ports import State, TopicPartition
+from collector.ports import State, Table, TopicPartition
 
 from .account import Account, Lie, Total
 from .documents import merge_doc
 from .intervals import Interval
-from .ledger import Ledger, TotalKey
+from .ledger import Folded, Ledger, TotalKey
 from .shelf import REBUILT, Reached, read, was_rebuilt
 
 
@@ -25,9 +25,12 @@ class LedgerView:
         self._positions: dict[tuple[str, TopicPartition], Reached] = {}
         self._generations: dict[tuple[str, TopicPartition], str] = {}
         self._seen: set[str] = set()
+        self._begun: dict[str, float] = {}
 
     def refresh(self) -> None:
         """Read what has changed. Raises Unavailable; then all is as it was."""
+        # Before the ledgers: what is said to be rebuilt here is read below as it was rebuilt.
+        begun = {row.key.rpartition("/")[2]: float(row.doc["at"]) for row in self._state.scan(Table.LEDGER, "done/")}
         found = read(self._state, known=self._generations)
         anew = {
             place[0] for place, kept in found.items()
@@ -51,11 +54,16 @@ class LedgerView:
             if (reached := kept.reached) is not None and place[1].partition != REBUILT:
                 self._positions[place] = max(reached, self._positions.get(place, reached))
         self._seen = seen
+        self._begun |= begun
 
     @property
     def sinks(self) -> tuple[str, ...]:
         """Every sink that has a ledger."""
         return tuple(sorted(self._ledgers))
+
+    def begun_at(self, sink: str) -> float:
+        """When the ledger was begun, or last rebuilt: what was known of it before may hold no more; 0 for never."""
+        return self._begun.get(sink, 0.0)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Everything of `tp` below this offset is in the ledger; None if nothing is."""
@@ -69,6 +77,14 @@ class LedgerView:
     def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
         """Which of these numbers the sink has not accounted for, in order."""
         return self._of(sink).missing(stream, first, last)
+
+    def last(self, sink: str, stream: str) -> int:
+        """The greatest number that is accounted for; 0 for none."""
+        return self._of(sink).last(stream)
+
+    def folded(self, sink: str, stream: str) -> Folded | None:
+        """A stream that is folded, as it is; None for any other."""
+        return self._of(sink).folded.get(stream)
 
     def account(self, sink: str, stream: str) -> Account | None:
         """One stream's account; not to be changed."""

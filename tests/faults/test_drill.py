@@ -1,4 +1,4 @@
-"""Drills of the embedded form: short ones here, all of them under `make soak`; one on code broken on purpose.
+"""Drills of the embedded form: a short one here, all of them under `make soak`; one on code broken on purpose.
 
 Seen with a retry dropped (`mutants.py`) in the schedule below: 9,205 of 29,535 events unaccounted.
 """
@@ -24,11 +24,11 @@ def held(result) -> bool:
     return result.is_good
 
 
-@pytest.mark.parametrize("seed", [1, 12])
-def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path, seed):
-    assert held(played(tmp_path, plan(seed, SPAN_S, EMBEDDED, SENDERS), rate=3_000))
+def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path):
+    assert held(played(tmp_path, plan(12, SPAN_S, EMBEDDED, SENDERS), rate=3_000))
 
 
+@pytest.mark.soak
 def test_a_retry_that_is_dropped_is_found(tmp_path):
     full = Planned("full", "indexer", 4.0, 5.0)
     result = played(tmp_path, scripted(EMBEDDED, 9.5, full), mutant="drop_one_retry", rate=3_000)

@@ -46,6 +46,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_code_that_is_broken_on_purpose_is_found(tmp_path, servers, mutant):
     result = played(tmp_path, scripted(STACK, 7.0, *MUTANTS[mutant]), servers, mutant=mutant, rate=3_000)

@@ -220,7 +220,11 @@ def test_liars_and_stores_that_differ_are_told_and_end(desk: Desk) -> None:
     assert set(desk.open) == {"lying/eu/pay", "lossy/store/eu"}
     assert desk.open["lying/eu/pay"].severity is Severity.WARNING
     assert "elastic lacks 7–9" in desk.open["lossy/store/eu"].why
-    writer.write(Statement(Head(2.0, 1.0), ()))
+    for counted_at in (None, 5.0):
+        writer.write(Statement(Head(2.0, 1.0, counted_at=counted_at), ()))
+        desk.step()
+        assert set(desk.open) == {"lossy/store/eu"}, "nobody has counted them again"
+    writer.write(Statement(Head(2.0, 1.0, counted_at=6.0), ()))
     desk.step()
     assert desk.open == {}
 

@@ -33,12 +33,16 @@ class Books:
         self.who: dict[str, Header] = {}
         self.positions: dict[str, dict[TopicPartition, int]] = {}
         self.lying: dict[str, str] = {}
+        self.begun: dict[str, float] = {}
 
     def refresh(self) -> None: ...
 
     @property
     def sinks(self) -> Sequence[str]:
         return list(self.positions)
+
+    def begun_at(self, sink: str) -> float:
+        return self.begun.get(sink, 0.0)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self.positions[sink].get(tp)

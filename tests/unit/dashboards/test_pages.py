@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from alerts.audit.statement import read_statement
 from alerts.incidents import Status, read_incidents
 from alerts.silences import Silences
+from alerts.words import duration
 from tests.unit.dashboards.conftest import Boards
 from tests.unit.dashboards.given import DownState
 
@@ -193,7 +195,10 @@ def test_text_from_outside_is_never_markup(shop: Boards) -> None:
 
 def test_the_statement_says_first_what_is_lost_with_its_range_and_what_balanced_means(shop: Boards) -> None:
     app = shop.open("statement")
-    assert "200 events of order in cn-east are lost · 1 min 35 s" in shop.words
+    statement = read_statement(shop.ports.state)
+    assert statement is not None
+    lost_for = duration(shop.ports.clock.time() - min(each.since for each in statement.open))
+    assert f"200 events of order in cn-east are lost · {lost_for}" in shop.words
     lost, lines = app.dataframe[0].value, app.dataframe[1].value
     assert list(lost["State"].str[0]) == ["≠ LOST", "◔ CUT OFF"]
     assert list(lost["Numbers"]) == ["18401–18600", "40112–40128"]

@@ -1,0 +1,86 @@
+"""A sink's account that was made anew from its store is believed: what the store has lost since is found, what it
+let go on purpose is not asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from alerts.audit.accounts import LedgerAccounts
+from alerts.state.memory import MemoryState
+from collector.ledger.view import LedgerView
+from collector.ports import Table
+from tests.unit.audit.books import Sender, World
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_a_store_has_lost_is_found_when_its_account_is_rebuilt(is_restarted: bool) -> None:
+    world = World("lake", "elastic")
+    world.books.begun = {"lake": 1.0}
+    pay = Sender(world)
+    pay.log(50)
+    pay.send()
+    pay.beat()
+    world.run(15)
+    assert world.statement.is_balanced
+    if is_restarted:
+        world.auditor.close()
+        world.restart("b")
+    world.books.numbers["lake"][pay.stream].discard(11, 20)
+    world.books.begun["lake"] = 2.0
+    world.run(3)
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((11, 20),)}
+    assert world.statement.of("lake").emitted == 50
+    assert world.statement.unaccounted == 10
+
+
+def test_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_account_is_rebuilt() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.beat()
+    pay.log(50)
+    pay.send()
+    world.run(3)
+    for boot in world.auditor.roll.boots.values():
+        boot.born_at -= 40 * 86_400.0
+    pay.beat()
+    world.run(15)
+    world.books.numbers["lake"][pay.stream].discard(1, 30)
+    world.books.numbers["lake"][pay.stream].discard(41, 45)
+    world.books.begun["lake"] = 2.0
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((41, 45),)}
+
+
+def test_what_a_sink_was_never_asked_for_is_not_asked_for_when_its_account_is_rebuilt() -> None:
+    world = World("elastic")
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    world.run(5)
+    world.clock.advance(5_000)
+    world.run(5)
+    world.books.positions["lake"] = world.books.positions["elastic"]
+    world.run(15)
+    world.auditor.close()
+    world.restart("b")
+    world.books.begun["lake"] = 2.0
+    world.run(15)
+    pay.beat()
+    world.run(15)
+    assert world.lost == {}
+
+
+def test_the_ledger_says_when_it_was_begun() -> None:
+    state = MemoryState()
+    accounts = LedgerAccounts(LedgerView(state))
+    accounts.refresh()
+    assert accounts.begun_at("lake") == 0.0
+    state.put_many(Table.LEDGER, {"done/lake": {"at": 7.0}})
+    accounts.refresh()
+    state.delete(Table.LEDGER, "done/lake")  # it is being rebuilt
+    accounts.refresh()
+    assert accounts.begun_at("lake") == 7.0
