@@ -235,11 +235,11 @@ def findings(now: float) -> Iterator[Finding]:
     """One range that is lost, and one that was got back."""
     region, service = LOSSY
     yield Finding("lake", "p7x2order001.business", region, service, f"{service}-east-b", "business", "2026-11-21",
-                  now - 95, 812, now - 74, ((18_401, 18_600),), missing=200, tries=2,
+                  now - 95, 812, now - 74, ((18_401, 18_600),), missing=200, judged=18_600, tries=2,
                   tried="neither the journal nor a spool has it any more")  # fmt: skip
     yield Finding("lake", "p7x2order000.business", region, service, f"{service}-east-a", "business", "2026-11-21",
-                  now - 5_000, 310, now - 4_978, (), ((7_001, 7_400),), 0, 1, "all of it was found", {"journal": 400},
-                  now - 4_960)  # fmt: skip
+                  now - 5_000, 310, now - 4_978, found=((7_001, 7_400),), judged=7_400, tries=1,
+                  tried="all of it was found", sources={"journal": 400}, ended_at=now - 4_960)  # fmt: skip
 
 
 def _instance(region: str, service: str, number: int, now: float, dead_for_s: float) -> InstanceRow:
