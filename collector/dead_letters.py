@@ -123,12 +123,28 @@ def _of(record: Record, header: Header, numbers: Interval, reason: str, original
     )
 
 
+_VOID_NAME = ":void"
+
+
 def id_of(letter: DeadLetter) -> str:
-    """A letter's name: its numbers, or, of a broken batch, whose numbers are only claimed, where it was read."""
+    """A letter's name: its numbers, or, of a broken batch, whose numbers are only claimed, where it was read. A void
+    letter has a name of its own: a letter of the same numbers may have their original bytes."""
     if letter.reason.startswith(WHOLE_BATCH):
         return letter.source
-    numbers = f"{letter.first}" if letter.count == 1 and not is_void(letter) else f"{letter.first}+{letter.count}"
+    if is_void(letter):
+        return f"{letter.stream}:{letter.first}+{letter.count}{_VOID_NAME}"
+    numbers = f"{letter.first}" if letter.count == 1 else f"{letter.first}+{letter.count}"
     return f"{letter.stream}:{numbers}"
+
+
+def old_id(id: str) -> str:
+    """The name that a void letter of this name was kept under before it had one of its own; '' of any other."""
+    return id.removesuffix(_VOID_NAME) if id.endswith(_VOID_NAME) else ""
+
+
+def void_id(id: str) -> str:
+    """The name that a void letter has now of which this is the old one."""
+    return f"{id}{_VOID_NAME}"
 
 
 def is_void(letter: DeadLetter) -> bool:

@@ -86,7 +86,8 @@ class ScriptedSink:
 
     def get(self, id: str) -> DeadLetter | None:
         """See DeadLetters.get."""
-        return next((letter for letter in reversed(self.dead) if dead_letters.id_of(letter) == id), None)
+        named = {dead_letters.id_of(letter): letter for letter in self.dead}
+        return named.get(id) or named.get(dead_letters.void_id(id))
 
     def stored(self, header: Header) -> int:
         """See DeadLetters.stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
@@ -32,6 +32,18 @@ class Lie(NamedTuple):
 
     stream: str
     words: str
+
+
+class Gaps(NamedTuple):
+    """What is missing between the lowest and the highest number that a sink has of a stream, in order."""
+
+    stream: str
+    region: str
+    service: str
+    dataset: str
+    first_day: str
+    last_day: str
+    holes: tuple[Interval, ...]
 
 
 class Accounts(Protocol):
@@ -77,6 +89,11 @@ class Accounts(Protocol):
 
     def lies(self, sink: str) -> Sequence[Lie]:
         """Whose headers contradict each other."""
+        ...
+
+    def gaps(self, sink: str) -> Iterable[Gaps]:
+        """Every stream with numbers missing inside; not those that contradict themselves, nor foreign ones. Looks at
+        every stream that lives: for now and then."""
         ...
 
 
@@ -127,3 +144,9 @@ class LedgerAccounts:
 
     def lies(self, sink: str) -> Sequence[Lie]:
         return [Lie(lie.stream, f"{lie.kind}: {lie.words}") for lie in self._view.lies(sink)]
+
+    def gaps(self, sink: str) -> Iterable[Gaps]:
+        for account in self._view.accounts(sink):
+            if account.days and not account.foreign and not account.lies and (holes := account.gaps()):
+                who = account.stream, account.region, account.service, account.dataset
+                yield Gaps(*who, account.days[0].day, account.days[-1].day, tuple(holes))

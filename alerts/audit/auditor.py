@@ -32,6 +32,7 @@ from .said import Roll
 from .settings import AuditSettings
 from .statement import Difference, Statement, Writer, read_head
 from .summing import work_out
+from .unheard import Unheard
 
 log = logging.getLogger("lastbeat.audit")
 
@@ -92,6 +93,7 @@ class Auditor:
         """As on the first day: what there is to know is read again."""
         self.roll, self.barriers = Roll(), Barriers()
         self.assessor = Assessor(self.roll, self._accounts, self.barriers)
+        self._unheard = Unheard(self.roll, self._accounts)
         self._writer = Writer(self._state)
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -204,7 +206,10 @@ class Auditor:
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
         if (began >= self._state_at or self.assessor.news) and self._lease.mine:
             self.assessor.news = False
-            self._statement = work_out(self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted)
+            unsaid = self._unheard.step(self.assessor.sinks, began, now)
+            self._statement = work_out(
+                self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted, unsaid=unsaid
+            )
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)
         began = self._clock.monotonic()

@@ -14,6 +14,7 @@ from .accounts import Accounts, Key
 from .assess import Assessor
 from .said import AUDITED, Boot, Roll
 from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
+from .unheard import Unsaid
 
 MOST_NAMED = 200
 """So many tails and liars are named; all of them count."""
@@ -62,8 +63,9 @@ def work_out(
     now: float,
     *,
     counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ()),
+    unsaid: Sequence[Unsaid] = (),
 ) -> Statement:
-    """The statement as of now."""
+    """The statement as of now. `unsaid` is what is missing of streams that nobody ever spoke of."""
     sums, sinks = Sums(), list(assessor.sinks)
     tails: list[Tail] = []
     liars: list[Liar] = []
@@ -79,6 +81,8 @@ def work_out(
                     liars.append(Liar(sink, boot.stream(dataset), *_who(boot), words))
     tails += _killed(roll, assessor)
     liars += _unsaid_liars(roll, accounts, sinks)
+    for each in unsaid:
+        sums.add(each.key, each.sink, unaccounted=each.number)
     counted_at, days, differences = counted
     head = Head(
         now,
@@ -89,7 +93,7 @@ def work_out(
         tuple(liars[:MOST_NAMED]),
         counted_at,
         days,
-        differences[:MOST_NAMED],
+        (*differences, *(each.difference for each in unsaid))[:MOST_NAMED],
     )
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from collector.dead_letters import Among, DeadLetter, id_of, is_among
+from collector.dead_letters import Among, DeadLetter, id_of, is_among, is_void, old_id, void_id
 from collector.ledger.intervals import IntervalSet
 from collector.settings import ElasticSettings
 from shippers.batch import Header
@@ -75,8 +75,12 @@ class ElasticDeadLetters:
 
     def get(self, id: str) -> DeadLetter | None:
         """See DeadLetters.get."""
-        hit = next(self._hits({"ids": {"values": [id]}}, "desc"), None)
-        return None if hit is None else _from_doc(hit["_source"])
+        for name in filter(None, (id, old_id(id), void_id(id))):
+            for hit in self._hits({"ids": {"values": [name]}}, "desc"):
+                letter = _from_doc(hit["_source"])
+                if name == id or is_void(letter):
+                    return letter
+        return None
 
     def stored(self, header: Header) -> int:
         """See DeadLetters.stored."""
@@ -85,12 +89,12 @@ class ElasticDeadLetters:
 
     def drop(self, letters: Sequence[DeadLetter]) -> None:
         """See DeadLetters.drop."""
-        sources = {id_of(letter): letter.source for letter in letters}
-        ids = list(sources)
+        sources = {(name, letter.source) for letter in letters for name in (id_of(letter), old_id(id_of(letter)))}
+        ids = sorted({name for name, _ in sources if name})
         for start in range(0, len(ids), _IDS):
             query = {"ids": {"values": ids[start : start + _IDS]}}
             hits = [hit for hit in self._hits(query, "asc", leave_out="original")
-                    if hit["_source"].get("source") == sources[hit["_id"]]]  # fmt: skip
+                    if (hit["_id"], hit["_source"].get("source")) in sources]  # fmt: skip
             self.delete(hits)
 
     def age(self, before: float, most: int = 100_000) -> int:

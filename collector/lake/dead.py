@@ -15,7 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from collector.dead_letters import WHOLE_BATCH, Among, DeadLetter
+from collector.dead_letters import WHOLE_BATCH, Among, DeadLetter, void_id
 from shippers.batch import Header
 from shippers.clock import Clock
 from shippers.errors import Unavailable
@@ -29,7 +29,8 @@ _TEXT = ("stream", "region", "service", "dataset", "reason", "source", "instance
 _ATTEMPTS = 5
 _NAME = (  # as collector.dead_letters.id_of says it
     f"CASE WHEN starts_with(reason, '{WHOLE_BATCH}') THEN source "
-    "WHEN count = 1 AND NOT starts_with(reason, 'void: ') THEN stream || ':' || first "
+    "WHEN starts_with(reason, 'void: ') THEN stream || ':' || first || '+' || count || ':void' "
+    "WHEN count = 1 THEN stream || ':' || first "
     "ELSE stream || ':' || first || '+' || count END"
 )
 
@@ -66,7 +67,8 @@ class LakeDeadLetters:
 
     def get(self, id: str) -> DeadLetter | None:
         """See DeadLetters.get."""
-        return next(iter(_read(self._path, f"{_NAME} = ?", [id], 1)), None)
+        found = _read(self._path, f"{_NAME} = ?", [id], 1) or _read(self._path, f"{_NAME} = ?", [void_id(id)], 1)
+        return next(iter(found), None)
 
     def stored(self, header: Header) -> int:
         """See DeadLetters.stored."""

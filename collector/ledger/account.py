@@ -184,6 +184,12 @@ class Account:
             left = [gap for span in left for gap in numbers.missing(*span)]
         return left
 
+    def gaps(self) -> list[Interval]:
+        """What is not accounted for between its lowest and its highest number, in order."""
+        if len(self.days) == 1 and not (self.aged or self.days[0].dead or self.days[0].void):
+            return self.days[0].stored.gaps()  # as nearly all are
+        return self.settled.gaps()
+
     def totals(self) -> dict[str, Total]:
         """By day. What is known of an impossible day only by the place that a store gave it (`skewed…`) counts there
         only as far as no header's day has it."""

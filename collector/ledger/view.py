@@ -5,6 +5,8 @@ What owners keep of their partitions is put together by stream, so that one boot
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from collector.ports import State, Table, TopicPartition
 
 from .account import Account, Lie, Total
@@ -87,6 +89,10 @@ class LedgerView:
     def account(self, sink: str, stream: str) -> Account | None:
         """One stream's account; not to be changed."""
         return self._of(sink).account(stream)
+
+    def accounts(self, sink: str) -> Iterable[Account]:
+        """The accounts of all streams but those that are folded, of which all is stored; not to be changed."""
+        return self._of(sink).accounts.values()
 
     def streams(self, sink: str) -> list[str]:
         """Every stream that has numbers there."""

@@ -86,7 +86,7 @@ def test_letters_are_found_newest_first_by_who_sent_them_and_why(site: Site) -> 
     site.send([batch(1, line(1), b"no", line(3))])
     site.send([batch(1, b"[1]", stream=SHOP, service="shop", region="cn-north")])
     site.send([batch(4, line(4), line(5)).void("spool full")])
-    assert site.names() == [f"{PAY}:4+2", f"{SHOP}:1", f"{PAY}:2"]
+    assert site.names() == [f"{PAY}:4+2:void", f"{SHOP}:1", f"{PAY}:2"]
     assert site.names(service="shop") == site.names(region="cn-north") == site.names(stream=SHOP) == [f"{SHOP}:1"]
     assert site.names(reason="NOT json: ") == [f"{PAY}:2"]
     assert site.names(dataset="console") == site.names(service="shop", region="cn-east") == []
@@ -218,6 +218,17 @@ def test_a_body_whose_header_was_unreadable_gets_numbers_of_its_own_the_same_eac
     site.send(site.sent)
     assert site.kept.ids() == [first, second]
     assert site.names() == []
+
+
+def test_a_void_letter_is_found_under_its_old_name_too(site: Site) -> None:
+    site.send([batch(4, line(4), line(5)).void("spool full")])
+    [name] = site.names()
+    assert name == f"{PAY}:4+2:void"
+    for each in (name, f"{PAY}:4+2"):
+        letter = site.kept.letters.get(each)
+        assert letter is not None
+        assert letter.reason == "void: spool full"
+    assert site.kept.letters.get(f"{PAY}:4+3") is None
 
 
 def test_a_void_letter_can_not_be_sent_again_and_says_so(site: Site) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from alerts.state.memory import MemoryState
+from collector.dead_letters import Among
 from collector.elastic import template
 from collector.elastic.ageing import Ageing
 from collector.elastic.client import ElasticClient, ElasticError
@@ -198,6 +200,28 @@ def test_events_of_impossible_days_go_a_month_at_once_when_the_youngest_came_lon
     clock.advance(400 * DAY_S)
     assert ageing.run().skewed == (december,)
     sink.close()
+
+
+def test_the_bytes_of_a_late_batch_are_kept_though_its_numbers_were_given_up_before(
+    settings: ElasticSettings, client: ElasticClient
+) -> None:
+    clock, state = FakeClock(NOON), MemoryState()
+    days = DeletedDays(state)
+    days.add("business", "cn-east", DAY, index="gone", events=1, at=NOON)
+    with closing(ElasticSink(settings, clock, state)) as sink:
+        late = batch(1, 3)
+        sink.write([record(0, late.void("killed"))])
+        sink.write([record(1, late)])
+    letters = {name: letter.original for name, letter in ElasticDeadLetters(client, settings)}
+    assert letters == {f"{late.header.stream}:1+3:void": b"", f"{late.header.stream}:1+3": late.body}
+    kept = ElasticDeadLetters(client, settings)
+    found = kept.find(Among(), 10)
+    old = next(letter for letter in found if letter.reason.startswith("void"))
+    sound = kept.get(f"{late.header.stream}:1+3")
+    assert sound is not None
+    assert sound.original == late.body
+    kept.drop([old])
+    assert [letter.reason for letter in kept.find(Among(), 10)] == [sound.reason]
 
 
 def test_dead_letters_go_by_when_they_came_whatever_day_they_claim(

@@ -8,7 +8,7 @@ import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from alerts.audit.accounts import Key, Lie, Sums
+from alerts.audit.accounts import Gaps, Key, Lie, Sums
 from alerts.audit.auditor import Auditor
 from alerts.audit.findings import Finding, read_findings
 from alerts.audit.settings import AuditSettings
@@ -70,6 +70,12 @@ class Books:
             before = found.get(key, Sums())
             found[key] = Sums(before.stored + len(numbers) - void, before.dead, before.void + void)
         return found
+
+    def gaps(self, sink: str) -> Iterable[Gaps]:
+        for stream, numbers in self.numbers[sink].items():
+            if (holes := numbers.gaps()) and stream not in self.lying:
+                header = self.who[stream]
+                yield Gaps(stream, header.region, header.service, header.dataset, DAY, DAY, tuple(holes))
 
     def lies(self, sink: str) -> Sequence[Lie]:
         return [Lie(stream, words) for stream, words in self.lying.items()]

@@ -89,7 +89,7 @@ def test_the_list_names_each_letter_once_with_its_reason_and_the_stores_that_lac
     assert "elastic, lake" in first
     assert "not UTF-8" in first
     assert "lake" not in next(text for text in lines if f"{PAY}:4" in text)
-    assert any(f"{PAY}:5+2" in text and "void: spool full" in text for text in lines)
+    assert any(f"{PAY}:5+2:void" in text and "void: spool full" in text for text in lines)
 
 
 def test_the_list_can_be_narrowed_and_read_by_programs(site: Site) -> None:
