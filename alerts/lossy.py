@@ -153,7 +153,8 @@ def differences(head: Head) -> list[Draft]:
     """One incident for each region in which stores that should have the same were counted and differ."""
     groups: dict[str, list[Difference]] = defaultdict(list)
     for each in head.differences:
-        groups[each.region].append(each)
+        if each.lacking:
+            groups[each.region].append(each)
     return [
         Draft(
             kind="lossy",

@@ -32,6 +32,7 @@ _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S = 0.25
 _STALLED_S = 120.0
+_QUICK_S = 3.0
 _LAG_EVERY_S = 5.0
 _PLACE_AGAIN_S = 2.0
 _CANARY = b'"canary":true'
@@ -101,13 +102,15 @@ class Indexer:
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; then settle what is held, if the sink lets it, and commit it at one go: a broker
-        that hangs costs seconds each time it is asked, and there are ten in all."""
+        """Work until `stop` is set; then settle what is held, if the sink lets it and isn't slow, and commit it at one
+        go: a broker that hangs costs seconds each time it is asked, and there are ten in all."""
         with self._writer:
             while not stop.is_set():
                 self.step()
+            stopped_at = self._clock.monotonic()
             self._settle(wait=True)
-            if self._waiting.records and not self._backoff_s and not self._keeping.why:
+            quick = self._clock.monotonic() - stopped_at < _QUICK_S
+            if self._waiting.records and quick and not self._backoff_s and not self._keeping.why:
                 self._begin()
                 self._settle(wait=True)
             self._commit()

@@ -19,8 +19,9 @@ from collector.resend.wanted import ELASTIC, LAKE, Source, Wanted, count_of, wor
 from .settings import Settings
 from .wiring import CLOCK, open_journal, open_ledger, open_sender, open_state
 
-_JOURNAL_S = 3 * 86_400.0
-"""How far before the beat that told of it the journal is searched for what is missing: a spool may have held it up."""
+_JOURNAL_S = 6 * 3_600.0
+"""How far before the beat that told of it the journal is searched: a sender is told as soon as it was taken in, and
+says so in its next beat, unless no beat came through for long."""
 
 
 @contextmanager

@@ -36,7 +36,8 @@ def print_statement(state: State, now: float, console: Console | None = None) ->
         console.print(_table(statement))
     _print_lost(console, statement, now)
     for tail in statement.head.tails[:_MOST_LISTED]:
-        console.print(f"[yellow]◔ cut off[/yellow]  {tail.region}/{tail.service}: {tail.words} ({ago(tail.at, now)})")
+        sign = "[bright_black]■ counted[/bright_black]" if tail.counted else "[yellow]◔ cut off[/yellow]"
+        console.print(f"{sign}  {tail.region}/{tail.service}: {tail.words} ({ago(tail.at, now)})")
     silent_s = now - statement.head.at
     if silent_s > _SILENT_S:
         console.print(f"[yellow]◌ the auditor has been silent for {duration(silent_s)}[/yellow]: this is as of then")

@@ -343,7 +343,7 @@ def _fill(
         return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
 
     ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
-    stack.enter_context(_repeated(ledger.upkeep, every_s=30))
+    stack.enter_context(_repeated(ledger.upkeep, every_s=10))
     indexer = Indexer(reader, sink, CLOCK, ledger=ledger)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))

@@ -160,7 +160,17 @@ def lost_frame(statement: Statement, zone: tzinfo, now: float) -> pd.DataFrame:
     rows += [_row("◔ LYING", liar.service, liar.region, liar.stream, "", liar.words) for liar in statement.head.liars]
     for tail in statement.head.tails:
         since = moment(tail.at, zone, now, seconds=True)
-        rows.append(_row("◔ CUT OFF", tail.service, tail.region, tail.stream, ranges(tail.ranges), tail.words, since))
+        rows.append(
+            _row(
+                "■ COUNTED" if tail.counted else "◔ CUT OFF",
+                tail.service,
+                tail.region,
+                tail.stream,
+                ranges(tail.ranges),
+                tail.words,
+                since,
+            )
+        )
     return pd.DataFrame(rows)
 
 
@@ -178,7 +188,7 @@ def _row(
             "Since": since, "Why": why}  # fmt: skip
 
 
-LOST_STATES = {"≠ LOST": "red", "◔ LYING": "orange", "◔ CUT OFF": "orange"}
+LOST_STATES = {"≠ LOST": "red", "◔ LYING": "orange", "◔ CUT OFF": "orange", "■ COUNTED": "gray"}
 
 
 def filled_frame(statement: Statement, zone: tzinfo, now: float) -> pd.DataFrame:

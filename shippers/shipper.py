@@ -85,7 +85,7 @@ class _Boot:
         self.buffer = Buffer(settings.buffer_events, settings.buffer_bytes)
         self.streams = Streams(self.id, identity)
         self.transports = (shipper.make_transport(), shipper.make_transport())
-        self.wishes = Wishes()
+        self.wishes = Wishes(self._look_now)
         for transport in self.transports:
             transport.wishes = self.wishes
         self.spool: Spool | None = None
@@ -109,6 +109,9 @@ class _Boot:
         )
         self.send_worker = Worker("lastbeat-sender", self._send)
         self.beat_worker = Worker("lastbeat-heartbeat", self._beat)
+
+    def _look_now(self) -> None:
+        self.send_worker.wake()
 
     def _send(self) -> float:
         wait_s = self.sender.step()

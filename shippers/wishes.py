@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 MOST_ASKS = 20
@@ -42,9 +42,11 @@ def _is_number(value: object) -> bool:
 
 
 class Wishes:
-    """Between the lanes that talk to a gateway and the one that looks for what it asks for. Any thread."""
+    """Between the lanes that talk to a gateway and the one that looks for what it asks for, which `wake` wakes. Any
+    thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
+        self._wake = wake
         self._lock = threading.Lock()
         self._heard: deque[Ask] = deque(maxlen=_MOST_WAITING)
         self._lacking: deque[Ask] = deque(maxlen=_MOST_WAITING)
@@ -52,8 +54,10 @@ class Wishes:
     def hear(self, said: object) -> None:
         """A gateway's answer asked for this."""
         asks = asks_in(said)
-        with self._lock:
-            self._heard.extend(ask for ask in asks if ask not in self._heard)
+        if asks:
+            with self._lock:
+                self._heard.extend(ask for ask in asks if ask not in self._heard)
+            self._wake()
 
     def take(self) -> list[Ask]:
         """What was heard since the last call."""

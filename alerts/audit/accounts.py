@@ -59,8 +59,8 @@ class Accounts(Protocol):
         """The greatest number that is accounted for there; 0 for none."""
         ...
 
-    def void_to(self, sink: str, stream: str) -> int:
-        """The greatest void number there; 0 for none."""
+    def void_tail(self, sink: str, stream: str) -> Interval | None:
+        """The run of void numbers that a stream ends with there; None if it ends otherwise."""
         ...
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
@@ -99,10 +99,11 @@ class LedgerAccounts:
         account = self._view.account(sink, stream)
         return account.last if account is not None else 0
 
-    def void_to(self, sink: str, stream: str) -> int:
+    def void_tail(self, sink: str, stream: str) -> Interval | None:
         account = self._view.account(sink, stream)
-        ends = (last for day in account.days for _, last in day.void or ()) if account is not None else ()
-        return max(ends, default=0)
+        runs = (run for day in account.days for run in day.void or ()) if account is not None else ()
+        last = max(runs, key=lambda run: run[1], default=None)
+        return last if account is not None and last is not None and last[1] == account.last else None
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
         account = self._view.account(sink, stream)

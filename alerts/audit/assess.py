@@ -15,7 +15,7 @@ from .accounts import Accounts
 from .barrier import Barriers
 from .findings import KEPT_S, Finding
 from .reconcile import Facts, Judged, Verdict, acked_by, judge
-from .said import Boot, Mark, Roll, Stream, day_of
+from .said import AUDITED, Boot, Mark, Roll, Stream, day_of
 
 Name = tuple[str, str]
 """A sink, and a stream."""
@@ -23,7 +23,7 @@ Name = tuple[str, str]
 LIVES_BEFORE_S = 3_600.0
 """Of a sink that is new, nothing older than this is asked for: the journal may not have had it any more."""
 LIES_EVERY_S = 2.0
-SWEEP_EVERY_S = 5.0
+SWEEP_S_A_BOOT = 2e-4
 FORGET_S = 86_400.0
 KEEP_OPEN_S = 35 * 86_400.0
 """A boot that ended is forgotten after the one if it is settled, after the other in any case."""
@@ -38,6 +38,10 @@ class Assessor:
         self.findings: dict[str, Finding] = {}
         self.changed: set[str] = set()
         self.wrong: dict[Name, Judged] = {}
+        self.killed: dict[Name, Interval] = {}
+        """What a kill cut off of each stream, counted by whoever found its spool."""
+        self.news = False
+        """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
         self._open: dict[str, None] = {}
@@ -59,7 +63,7 @@ class Assessor:
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
         if seen >= self._sweep_at:
             self._sweep()
-            self._sweep_at = seen + SWEEP_EVERY_S
+            self._sweep_at = seen + max(1.0, len(self._roll.boots) * SWEEP_S_A_BOOT)
         passed: dict[tuple[str, str], int] = {}
         for name in list(self._open):
             boot = self._roll.boots.get(name)
@@ -72,8 +76,7 @@ class Assessor:
         settled = True
         for dataset, stream in boot.datasets.items():
             topic, name = f"lastbeat.{boot.region}.{dataset}", boot.stream(dataset)
-            if over is not None:
-                self._see_its_end(boot, name, stream, round_, seen)
+            self._see_its_end(boot, name, stream, round_, seen)
             for sink in self.sinks:
                 at = passed.get((sink, topic))
                 if at is None:
@@ -140,22 +143,32 @@ class Assessor:
         return None
 
     def _see_its_end(self, boot: Boot, name: str, stream: Stream, round_: int, seen: float) -> None:
-        """Numbers were given up beyond the last that an ended process spoke of: that is what a kill cut off. Whoever
-        sent that void batch had sent all below it before, so that is as good as a last beat."""
-        to = max((self._accounts.void_to(sink, name) for sink in self.sinks), default=0)
-        if to > stream.last or (to == stream.last and to > stream.acked):
-            stream.last = stream.acked = to
-            stream.mark(Mark(round_, seen, to))
-            self._roll.touched.add(boot.boot)
+        """Numbers were given up beyond the last that a process spoke of: that is what a kill cut off. Whoever sent that
+        void batch had sent all below it before, so that is as good as a last beat."""
+        for sink in self.sinks:
+            tail = self._accounts.void_tail(sink, name)
+            if tail is None or tail[1] <= stream.said:
+                self.killed.pop((sink, name), None)
+                continue
+            if boot.stopping or self._roll.is_late(boot):
+                self.news |= self.killed.get((sink, name)) != tail
+                self.killed[sink, name] = tail
+            if tail[1] > stream.acked:
+                stream.last = max(stream.last, tail[1])
+                stream.acked = tail[1]
+                stream.mark(Mark(round_, seen, tail[1]))
+                self._roll.touched.add(boot.boot)
 
     def _sweep(self) -> None:
         """Of who ended, more may still come, sent by whoever found its spool: nobody speaks of that beforehand."""
         for boot in self._roll.boots.values():
-            if boot.boot in self._open or not (boot.stopping or self._roll.is_silent(boot)):
+            if boot.boot in self._open or not (boot.stopping or self._roll.is_late(boot)):
                 continue
-            for dataset, stream in boot.datasets.items():
-                name = boot.stream(dataset)
-                if any(self._accounts.last(sink, name) > stream.last for sink in self.sinks):
+            for dataset in AUDITED:
+                known = max((self._accounts.last(sink, boot.stream(dataset)) for sink in self.sinks), default=0)
+                if known and dataset not in boot.datasets:  # it ended before a beat spoke of these
+                    boot.datasets[dataset] = Stream(floor=0 if self._roll.is_whole(boot) else known)
+                if known > (boot.datasets[dataset].said if dataset in boot.datasets else 0):
                     self._open[boot.boot] = None
 
     def _meet_sinks(self, now: float) -> None:
@@ -199,6 +212,7 @@ class Assessor:
         for dataset in boot.datasets:
             for sink in self.sinks:
                 self.wrong.pop((sink, boot.stream(dataset)), None)
+                self.killed.pop((sink, boot.stream(dataset)), None)
         self._over.pop(boot.boot, None)
         self._open.pop(boot.boot, None)
         self._roll.forget(boot)

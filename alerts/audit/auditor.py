@@ -181,7 +181,8 @@ class Auditor:
             self._say_changes()
             save_findings(self._state, self.assessor)
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
-        if began >= self._state_at:
+        if began >= self._state_at or self.assessor.news:
+            self.assessor.news = False
             self._statement = work_out(self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted)
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)

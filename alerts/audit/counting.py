@@ -68,7 +68,8 @@ def count(
                     store, held[sink].get(place), booked[sink].get(place), place, is_over=day < today
                 )
                 if words:
-                    found.differences.append(_difference(day, place, f"{sink} {words}"))
+                    lacking = words.startswith("lacks")
+                    found.differences.append(_difference(day, place, f"{sink} {words}", lacking=lacking))
         found.differences += _against_each_other(day, booked, gone, behind)
     return found
 
@@ -97,7 +98,8 @@ def _against_ledger(store: Inventory, held: Held | None, booked: Booked | None, 
 
 
 def elsewhere(store: Inventory, place: Place, numbers: IntervalSet) -> IntervalSet:
-    """Which of these are not even where the store puts days that no sound clock gives."""
+    """Which of these are not even where the store puts days that no sound clock gives, nor there under an identity that
+    their lines contradict."""
     dataset, region, stream = place
     left = numbers
     for day in store.days() if numbers else ():
@@ -105,7 +107,7 @@ def elsewhere(store: Inventory, place: Place, numbers: IntervalSet) -> IntervalS
             for held in store.inventory(day, region):
                 if (held.dataset, held.stream) == (dataset, stream):
                     left = left.without(IntervalSet(store.runs(held)))
-    return left
+    return left.without(store.identified(*place, left)) if left else left
 
 
 def _agree(held: Held, stored: IntervalSet) -> bool:
@@ -154,8 +156,8 @@ def unproven(
     return found
 
 
-def _difference(day: str, place: Place, words: str) -> Difference:
-    return Difference(day, place[1], place[0], place[2], words)
+def _difference(day: str, place: Place, words: str, *, lacking: bool = True) -> Difference:
+    return Difference(day, place[1], place[0], place[2], words, lacking)
 
 
 def _ranges(numbers: Iterable[tuple[int, int]]) -> str:

@@ -33,10 +33,12 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class Stream:
-    """One dataset of one boot. `floor`: numbers up to here were durable before anybody kept accounts, and are not
-    judged. `proven`: up to here all are accounted for, by sink, so that they need never be looked at again."""
+    """One dataset of one boot. `last` is the greatest number that is known of, `said` the greatest it spoke of.
+    `floor`: numbers up to here were durable before anybody kept accounts, and are not judged. `proven`: up to here all
+    are accounted for, by sink, so that they need never be looked at again."""
 
     last: int = 0
+    said: int = 0
     acked: int = 0
     floor: int = 0
     proven: dict[str, int] = field(default_factory=dict)
@@ -168,9 +170,10 @@ class Roll:
         if stream is None:
             stream = boot.datasets[dataset] = Stream()
             stream.floor = 0 if is_whole else min(counts["acked"], counts["last"])
-        if counts["last"] < stream.last or counts["acked"] > counts["last"]:
+        if counts["last"] < stream.said or counts["acked"] > counts["last"]:
             boot.lying = boot.lying or f"its beat {beat.number} counts {dataset} backwards, or more as kept than it had"
-        stream.last = max(stream.last, counts["last"])
+        stream.said = max(stream.said, counts["last"])
+        stream.last = max(stream.last, stream.said)
         stream.acked = max(stream.acked, min(counts["acked"], stream.last))
         stream.mark(Mark(*mark, stream.acked))
         if reasons := beat.info.reasons.get(dataset):
@@ -181,6 +184,16 @@ class Roll:
         pulse = self.pulses.get(boot.tp)
         allowed_s = max(60.0, 3 * (boot.interval_s + boot.grace_s))
         return pulse is not None and pulse.now - boot.heard > allowed_s
+
+    def is_whole(self, boot: Boot) -> bool:
+        """Whether it was born after its partition began to be read, so that all its beats were."""
+        pulse = self.pulses.get(boot.tp)
+        return boot.number == 1 or (pulse is not None and boot.born_at >= pulse.since)
+
+    def is_late(self, boot: Boot) -> bool:
+        """Whether its next beat should have come by now."""
+        pulse = self.pulses.get(boot.tp)
+        return pulse is not None and pulse.now - boot.heard > 1.5 * boot.interval_s + 1
 
     def forget(self, boot: Boot) -> None:
         """Let go of a boot that is settled; what it dropped stays counted."""
@@ -228,8 +241,8 @@ def restore_chunk(roll: Roll, chunk: int, doc: Mapping[str, Any], round_: int, s
         number, offset, at, born_at, interval_s, grace_s, stopping, spooled = one["beat"]
         boot = Boot(name, region, service, instance, TopicPartition(topic, partition), number, offset, at, born_at,
                     interval_s, grace_s, stopping, spooled, lying=one["lying"])  # fmt: skip
-        for dataset, (last, acked, floor, proven, dropped) in one["datasets"].items():
-            stream = Stream(last, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
+        for dataset, (last, said, acked, floor, proven, dropped) in one["datasets"].items():
+            stream = Stream(last, said, acked, floor, dict(proven), {day: dict(why) for day, why in dropped.items()})
             stream.mark(Mark(round_, seen, acked))
             boot.datasets[dataset] = stream
         roll.boots[name] = boot
@@ -241,10 +254,12 @@ def _boot_doc(boot: Boot) -> dict[str, Any]:
         "beat": [boot.number, boot.offset, boot.at, boot.born_at, boot.interval_s, boot.grace_s, boot.stopping,
                  boot.spooled],
         "lying": boot.lying,
-        "datasets": {
-            dataset: [one.last, one.acked, one.floor, one.proven, one.dropped] for dataset, one in boot.datasets.items()
-        },
+        "datasets": {name: _stream_doc(one) for name, one in boot.datasets.items()},
     }  # fmt: skip
+
+
+def _stream_doc(one: Stream) -> list[Any]:
+    return [one.last, one.said, one.acked, one.floor, one.proven, one.dropped]
 
 
 def day_of(at: float) -> str:

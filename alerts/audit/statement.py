@@ -64,7 +64,8 @@ COUNTS = ("stored", "dead", "void", "flight", "tail", "unaccounted")
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A process that ended without having sent all that it had numbered; how much more it had can't be known."""
+    """A process that ended without having sent all that it had. `counted`: whoever found its spool has counted how much
+    that was; else these are the numbers it spoke of, and how much more it had can't be known."""
 
     sink: str
     stream: str
@@ -75,10 +76,13 @@ class Tail:
     interval_s: float
     ranges: tuple[Interval, ...] = ()
     said_goodbye: bool = False
+    counted: bool = False
 
     @property
     def words(self) -> str:
         """What is known of it."""
+        if self.counted:
+            return f"{self.stream.partition('.')[2]} {ranges(self.ranges)} of {self.instance} were cut off by a kill"
         what = f"{self.stream.partition('.')[2]} {ranges(self.ranges)} of {self.instance} were not sent"
         if self.said_goodbye:
             return what
@@ -99,13 +103,15 @@ class Liar:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One stream of one day that two stores have differently; `words` say what, with the ranges."""
+    """One stream of one day that two stores have differently; `words` say what, with the ranges. Not `lacking`: there
+    is only more than there should be."""
 
     day: str
     region: str
     dataset: str
     stream: str
     words: str
+    lacking: bool = True
 
 
 @dataclass(frozen=True, slots=True)

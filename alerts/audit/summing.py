@@ -81,6 +81,7 @@ def work_out(
                 _count(sums, accounts, assessor, boot, dataset, stream, sink, tails)
                 if words := assessor.lie_of(boot, sink, boot.stream(dataset)):
                     liars.append(Liar(sink, boot.stream(dataset), *_who(boot), words))
+    tails += _killed(roll, assessor)
     liars += _unsaid_liars(roll, accounts, sinks)
     counted_at, days, differences = counted
     head = Head(
@@ -124,6 +125,15 @@ def _count(
     sums.add(Key(day, boot.region, boot.service, dataset), sink, **counts)
     if tail:
         tails.append(Tail(sink, name, *_who(boot), boot.at, boot.interval_s, tail, boot.stopping))
+
+
+def _killed(roll: Roll, assessor: Assessor) -> list[Tail]:
+    """What kills cut off, of boots that aren't forgotten yet."""
+    found = []
+    for (sink, stream), run in assessor.killed.items():
+        if (boot := roll.boots.get(stream.partition(".")[0])) is not None:
+            found.append(Tail(sink, stream, *_who(boot), boot.at, boot.interval_s, (run,), counted=True))
+    return found
 
 
 def _common(these: Sequence[Interval], those: Sequence[Interval]) -> tuple[Interval, ...]:

@@ -19,6 +19,7 @@ from .days import DeletedDays
 log = logging.getLogger("lastbeat.elastic")
 
 _DAY_S = 86_400
+_LOOKED_FOR = 1_000
 
 
 class Placement:
@@ -93,10 +94,17 @@ class Placement:
                 continue
             if (index, header.stream) not in self._strays:
                 self._strays[index, header.stream] = self._find_stray(index, header.stream)
-            path = f"/{quoted(index)}/_doc/{quoted(f'{header.stream}:{header.first}')}?_source=false"
-            if self._strays[index, header.stream] and self._client.ask("GET", path, allow=(404,)).get("found", False):
+            if self._strays[index, header.stream] and self._has_any(index, header):
                 return index
         return None
+
+    def _has_any(self, index: str, header: Header) -> bool:
+        """Whether an index has any of a batch's events. Not its first alone: that one may be what was deleted, and is
+        now sent again among others that are there."""
+        numbers = range(header.first, header.first + min(header.count, _LOOKED_FOR))
+        ids = [f"{header.stream}:{number}" for number in numbers]
+        found = self._client.ask("POST", f"/{quoted(index)}/_mget?_source=false", {"ids": ids}, allow=(404,))
+        return any(one.get("found", False) for one in found.get("docs", ()))
 
     def _generations(self, header: Header) -> list[str]:
         of = header.dataset, header.region

@@ -23,7 +23,7 @@ from shippers.wishes import MOST_ASKS, Ask, asks_in
 
 log = logging.getLogger("lastbeat.gateway")
 
-_EVERY_S = 5.0
+_EVERY_S = 3.0
 _MAX_HEADER = 8_192
 _MOST_NOTED = 10_000
 

@@ -129,11 +129,12 @@ class Account:
     concluded from a replay, or from what the store has. `aged` are numbers of days past keeping: settled, and no more.
     """
 
-    __slots__ = ("_claims", "aged", "certain", "days", "instance", "last", "lies", "region", "service", "stream",
-                 "touched")  # fmt: skip
+    __slots__ = ("_claims", "aged", "certain", "days", "foreign", "instance", "last", "lies", "region", "service",
+                 "stream", "touched")  # fmt: skip
 
     def __init__(self, stream: str, region: str = "", service: str = "", instance: str = "") -> None:
         self.stream = stream
+        self.foreign = is_foreign(stream)
         self.region, self.service, self.instance = region, service, instance
         self.certain = False
         self.days: list[Day] = []
@@ -216,8 +217,7 @@ class Account:
             if day.day == name:
                 return day
         day = Day(sys.intern(name))
-        self.days.append(day)
-        self.days.sort(key=lambda one: one.day)
+        self.days = sorted((*self.days, day), key=lambda one: one.day) if self.days else [day]
         return day
 
     def identify(self, region: str, service: str, instance: str, *, certain: bool, where: str = "") -> Lie | None:
@@ -281,7 +281,7 @@ class Account:
 
     def merge(self, other: Account) -> None:
         """All that the other knows of the same stream; what the two claim is held against each other."""
-        if is_foreign(self.stream):
+        if self.foreign:
             self.include(other.region, other.service, other.instance)
         else:
             self.identify(other.region, other.service, other.instance, certain=other.certain)
@@ -297,8 +297,15 @@ class Account:
         self.merge_claims(other.packed_claims)
 
     def merge_claims(self, packed: bytes) -> None:
-        """What headers claimed, as it was kept elsewhere."""
-        if packed == self._claims:
+        """What headers claimed, as it was kept elsewhere; in order, and held against each other there."""
+        if packed == self._claims or not packed:
+            return
+        if not self._claims:
+            self._claims = packed
+            return
+        first, count, _ = _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE)
+        if _CLAIM.unpack_from(packed)[0] >= first + count:
+            self._claims = (self._claims + packed)[-REMEMBERED * _SIZE :]
             return
         claims = sorted({*self.claims(), *_CLAIM.iter_unpack(packed)})
         for i, claim in enumerate(claims):

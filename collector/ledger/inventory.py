@@ -11,7 +11,7 @@ from typing import Protocol
 
 from collector.dead_letters import DeadLetter
 
-from .intervals import Interval
+from .intervals import Interval, IntervalSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class Inventory(Protocol):
 
     def runs(self, held: Held) -> list[Interval]:
         """The runs of consecutive numbers that the store holds of a stream on a day, in order."""
+        ...
+
+    def identified(self, dataset: str, region: str, stream: str, numbers: IntervalSet) -> IntervalSet:
+        """Which of these numbers are there by their identity, of whatever day, though counting did not see them: a line
+        that says another stream than its header does is counted under that."""
         ...
 
     def letters(self) -> Iterator[DeadLetter]:

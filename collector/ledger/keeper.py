@@ -11,9 +11,10 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from collector.dead_letters import source_of
 from collector.figures import labelled
 from collector.ports import Conflict, Outcome, State, Table, TopicPartition
 from shippers.clock import Clock
@@ -28,6 +29,7 @@ log = logging.getLogger("lastbeat.ledger")
 QUIET_S = 3_600
 """A stream that nothing came of for so long has ended, as far as folding goes."""
 _MANY_CHANGES, _MOST_CHANGES = 64, 512
+_AT_ONCE = 4
 _DAY_S = 86_400
 
 
@@ -108,15 +110,13 @@ class LedgerKeeper:
                 if new_stream and not book.ledger.missing(header.stream, header.first, header.last):
                     continue  # of a stream that was folded: never counted twice
                 seen_before = book.position is not None and record.next_offset <= book.position
-                where = f"{record.tp.topic}/{record.tp.partition}/{record.offset}"
                 dead, void = outcome.dead_numbers, outcome.void_numbers
-                lie = book.ledger.settle(header, dead, void, judged=not seen_before, where=where, now=now)
+                lie = book.ledger.settle(header, dead, void, judged=not seen_before, now=now)
                 book.fresh.settle(header, dead, void, judged=False)
                 if new_stream:
-                    lie = self._elsewhere(record.tp, header.stream, where) or lie
+                    lie = self._elsewhere(record.tp, header.stream) or lie
                 if lie is not None:
-                    book.fresh.lie(lie)
-                    self._say(lie)
+                    self._take_note(book, header.stream, source_of(record))
 
     def flush(self, positions: Mapping[TopicPartition, int]) -> None:
         """Keep everything that is settled, and that all below `positions` is; durable on return. Raises Unavailable:
@@ -139,11 +139,11 @@ class LedgerKeeper:
                 book.fresh, book.position = Ledger(), reached
 
     def upkeep(self) -> int:
-        """Make snapshots where many changes have come together, folding what has ended and forgetting what is old;
-        says of how many partitions. Raises Unavailable."""
+        """Make snapshots where many changes have come together, folding what has ended and forgetting what is old: of a
+        few partitions, so that no stop waits for long; says of how many. Raises Unavailable."""
         with self._lock:
-            due = [tp for tp, book in self._books.items() if _is_due(book)]
-        return sum(self.compact(tp) for tp in due)
+            due = [(book.changes, tp) for tp, book in self._books.items() if _is_due(book)]
+        return sum(self.compact(tp) for _, tp in sorted(due, reverse=True)[:_AT_ONCE])
 
     def compact(self, tp: TopicPartition) -> bool:
         """Make a snapshot of one partition. False if it isn't ours any more, or another owner made one first: then it
@@ -157,8 +157,8 @@ class LedgerKeeper:
         if kept.generation != book.generation and was_rebuilt(kept.generation):
             return self._reload(tp)  # what is known here does not count any more
         with self._lock:
-            for doc in (*kept.snapshot, *kept.changes.values()):
-                merge_doc(book.ledger, doc)
+            for doc in (*kept.snapshot, *(doc for key, doc in kept.changes.items() if f"-{self._owner}-" not in key)):
+                merge_doc(book.ledger, doc)  # what this owner changed it knows
             now = int(self._clock.monotonic())
             book.ledger.age(_day(self._clock.time() - self._keep_days * _DAY_S), now - QUIET_S)
             book.ledger.fold(now - QUIET_S)
@@ -208,7 +208,7 @@ class LedgerKeeper:
                 self._lying.add(account.stream)
         return book
 
-    def _elsewhere(self, tp: TopicPartition, stream: str, where: str) -> Lie | None:
+    def _elsewhere(self, tp: TopicPartition, stream: str) -> Lie | None:
         """A stream that is new to its partition, and known in another: with the same sender, or it is a lie."""
         mine = self._books[tp].ledger.accounts.get(stream)
         for other, book in self._books.items():
@@ -216,10 +216,20 @@ class LedgerKeeper:
             if mine is not None and theirs is not None and theirs.certain and mine.certain:
                 probe = Account(stream)
                 for one in (theirs, mine):
-                    lie = probe.identify(one.region, one.service, one.instance, certain=True, where=where)
+                    lie = probe.identify(one.region, one.service, one.instance, certain=True)
                 if lie is not None:
                     return mine.lie(lie)
         return None
+
+    def _take_note(self, book: _Book, stream: str, where: str) -> None:
+        """Of the lies that a record has just told: where that was, durably, and in the log."""
+        account = book.ledger.accounts[stream]
+        for lie in account.lies:
+            if not lie.where:
+                told = replace(lie, where=where)
+                account.lie(told)
+                book.fresh.lie(told)
+                self._say(told)
 
     def _say(self, lie: Lie) -> None:
         self._lies[lie.kind] += 1

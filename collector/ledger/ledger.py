@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from collector.foreign.stream import is_foreign
 from shippers.batch import Header
 
 from .account import Account, Lie, Total
@@ -76,7 +75,7 @@ class Ledger:
             account = self._unfold(stream)
         account.touched = now
         lie = None
-        if is_foreign(stream):
+        if account.foreign:
             account.include(header.region, header.service, header.instance)
         elif header.replay or header.void is not None:
             account.identify(header.region, header.service, header.instance, certain=False)
@@ -108,19 +107,20 @@ class Ledger:
 
     def totals(self) -> dict[TotalKey, Total]:
         """What was settled, by day, region, service and dataset."""
-        found: dict[TotalKey, Total] = {}
+        found: dict[TotalKey, list[int]] = {}
         for account in self.accounts.values():
             dataset = account.dataset
             for day, total in account.totals().items():
-                key = day, account.region, account.service, dataset
-                found[key] = found.get(key, Total()) + total
+                sums = found.setdefault((day, account.region, account.service, dataset), [0, 0, 0])
+                sums[0] += total.stored
+                sums[1] += total.dead
+                sums[2] += total.void
         for stream, folded in self.folded.items():
             dataset = stream.rpartition(".")[2]
             for day, first, last in folded.spans():
                 if day:
-                    key = day, folded.region, folded.service, dataset
-                    found[key] = found.get(key, Total()) + Total(last - first + 1)
-        return found
+                    found.setdefault((day, folded.region, folded.service, dataset), [0, 0, 0])[0] += last - first + 1
+        return {key: Total(*sums) for key, sums in found.items()}
 
     def lies(self) -> list[Lie]:
         """Of all streams, in order of their names."""

@@ -36,32 +36,36 @@ class JournalSource:
         self._open, self._clock = open_journal, clock
 
     def find(self, wanted: Wanted) -> Iterator[Batch]:
-        """See Source.find. Where the instance is known its own partition comes first, then, if need be, all others;
-        of each the newest first."""
+        """See Source.find. Void batches come last, and only for numbers that nobody has a body of here."""
+        seen = IntervalSet()
+        voids: list[Batch] = []
         with closing(self._open()) as journal:
-            seen = IntervalSet()
-            voids: list[Batch] = []
-            read: set[TopicPartition] = set()
-            for instance in (wanted.instance, "") if wanted.instance else ("",):
-                there: set[TopicPartition] = set()
-                for span in spans(wanted.since, wanted.until):
-                    if not without(wanted.numbers, seen):
-                        return
-                    with closing(journal.reader(None, [wanted.dataset])) as reader:
-                        for record in self._records(reader, wanted, span, instance, read, there):
-                            batch = self._copy(record, wanted, seen)
-                            if batch is None:
-                                continue
-                            if batch.header.void is not None:
-                                voids.append(batch)  # only what nobody has a body of
-                                continue
-                            seen.add(batch.header.first, batch.header.last)
-                            yield batch
-                read |= there
-            for void in voids:
-                if seen.missing(void.header.first, void.header.last):
-                    seen.add(void.header.first, void.header.last)
-                    yield void
+            for record in self._newest_first(journal, wanted, seen):
+                batch = self._copy(record, wanted, seen)
+                if batch is None:
+                    continue
+                if batch.header.void is not None:
+                    voids.append(batch)
+                    continue
+                seen.add(batch.header.first, batch.header.last)
+                yield batch
+        for void in voids:
+            if seen.missing(void.header.first, void.header.last):
+                seen.add(void.header.first, void.header.last)
+                yield void
+
+    def _newest_first(self, journal: Journal, wanted: Wanted, seen: IntervalSet) -> Iterator[Record]:
+        """What may be wanted, until all of it is in `seen`: of the instance's own partition, where that is known, then,
+        if need be, of all others; of each the newest span of time first."""
+        read: set[TopicPartition] = set()
+        for instance in (wanted.instance, "") if wanted.instance else ("",):
+            there: set[TopicPartition] = set()
+            for span in spans(wanted.since, wanted.until):
+                if not without(wanted.numbers, seen):
+                    return
+                with closing(journal.reader(None, [wanted.dataset])) as reader:
+                    yield from self._records(reader, wanted, span, instance, read, there)
+            read |= there
 
     def _records(
         self,

@@ -20,6 +20,7 @@ log = logging.getLogger("lastbeat.resend")
 
 _REQUEST_BATCHES = 20
 _REQUEST_BYTES = 4_000_000
+_MOST_REMEMBERED = 1_000
 
 Send = Callable[[Sequence[Batch]], None]
 Who = Callable[[str], tuple[str, str, str]]
@@ -38,6 +39,7 @@ class _Work:
     got: IntervalSet = field(default_factory=IntervalSet)
     found: dict[str, IntervalSet] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
+    voids: list[tuple[str, Batch]] = field(default_factory=list)
 
     @property
     def left(self) -> tuple[Interval, ...]:
@@ -64,6 +66,7 @@ class Recovery:
     ) -> None:
         self._journal, self._stores, self._spool, self._send = journal, stores, spool, send
         self._who_of = who_of
+        self._searched: dict[str, tuple[float, IntervalSet]] = {}
 
     def recover(self, sink: str, stream: str, first: int, last: int, since: float, until: float) -> Recovered:
         """Get back what `sink` lacks; the journal took it in between `since` and `until`, as far as that is known.
@@ -84,8 +87,10 @@ class Recovery:
             if kind == SPOOL or (only and kind != only):
                 continue
             for source in self._of(kind, sink):
-                if work.left:
-                    self._fetch(source, work)
+                numbers = self._worth_a_look(work) if kind == JOURNAL else work.left
+                if numbers and self._fetch(source, work, numbers) and kind == JOURNAL:
+                    self._remember(work)
+        self._send_voids(work)
         asked = self._ask(work) if only in ("", SPOOL) and work.left else Asked()
         for first, last in asked.sent:
             work.got.add(first, last)
@@ -98,16 +103,44 @@ class Recovery:
             return [self._journal]
         return [store for name, store in self._stores.items() if name != sink] if kind == ARCHIVE else []
 
-    def _fetch(self, source: Source, work: _Work) -> None:
-        """Send again what a source has, as it is found, a bounded piece at a time."""
+    def _worth_a_look(self, work: _Work) -> tuple[Interval, ...]:
+        """What was not looked for in the journal before: to read days of it is dear, and its past doesn't change."""
+        since, gone = self._searched.get(work.wanted.stream, (0.0, IntervalSet()))
+        return without(work.left, gone) if since <= work.wanted.since else work.left
+
+    def _remember(self, work: _Work) -> None:
+        since, gone = self._searched.pop(work.wanted.stream, (work.wanted.since, IntervalSet()))
+        if since > work.wanted.since:  # it was not looked for so far back
+            gone = IntervalSet()
+        voids = IntervalSet((void.header.first, void.header.last) for _, void in work.voids)
+        if left := without(work.left, voids):
+            self._searched[work.wanted.stream] = work.wanted.since, IntervalSet((*gone, *left))
+            while len(self._searched) > _MOST_REMEMBERED:
+                del self._searched[next(iter(self._searched))]
+
+    def _fetch(self, source: Source, work: _Work, numbers: tuple[Interval, ...]) -> bool:
+        """Send again what a source has, as it is found, a bounded piece at a time. Whether all of it was looked at."""
         try:
-            for some in _pieces(source.find(replace(work.wanted, numbers=work.left))):
-                work.note(source.name, self._sent(some, source.name, work))
+            for some in _pieces(source.find(replace(work.wanted, numbers=numbers))):
+                work.voids += [(source.name, batch) for batch in some if batch.header.void is not None]
+                bodies = [batch for batch in some if batch.header.void is None]
+                work.note(source.name, self._sent(bodies, source.name, work) if bodies else [])
         except _CannotSend as error:
             raise error.why from error
         except Unavailable as error:
             log.warning("%s can't be asked for %s: %s", source.name, work.wanted.stream, error)
             work.trouble[source.name] = str(error)
+            return False
+        return source.name not in work.trouble
+
+    def _send_voids(self, work: _Work) -> None:
+        """That numbers were given up is sent again only where no source had their events."""
+        for name, void in work.voids:
+            if without(work.wanted.parts(void.header.first, void.header.last), work.got):
+                try:
+                    work.note(name, self._sent([void], name, work))
+                except _CannotSend as error:
+                    raise error.why from error
 
     def _sent(self, batches: Sequence[Batch], name: str, work: _Work) -> list[Batch]:
         """Which of them were sent. A gateway turns all of a request away for one: then each goes by itself."""

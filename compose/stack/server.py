@@ -150,11 +150,16 @@ class Process:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in words that only this boot of this machine uses; None if it is gone."""
+    """When a process started, in words that only this boot of this machine uses; None if it is gone.
+
+    It isn't before its last thread is: of a Java that was killed, others outlive the first one by up to a second, and
+    hold its ports and its folder's lock for so long.
+    """
     _bury(pid)
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else f"{_boot()}/{rest[18]}"
+        threads, started = int(rest[16]), rest[18]
+        return None if state == "X" or (state == "Z" and threads <= 1) else f"{_boot()}/{started}"
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self").exists():
             return None

@@ -123,6 +123,32 @@ def test_a_process_is_asked_to_end_even_when_it_is_stopped_and_a_dead_one_is_gon
     child.returncode = 0
 
 
+def test_a_process_is_not_gone_before_its_last_thread_is() -> None:
+    script = """
+import ctypes, os, socket, threading
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+threading.Thread(target=lambda: os._exit(len(os.read(0, 1)))).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin
+        assert running.stdout
+        port = int(running.stdout.readline())
+        process = Process.of(running.pid)
+        assert process
+        stat = Path(f"/proc/{running.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        assert free_ports([port]) != [port]
+        assert process.alive
+        running.stdin.close()
+        assert running.wait(10) == 0
+        assert not process.alive
+        assert free_ports([port]) == [port]
+
+
 def test_a_file_with_another_hash_is_fetched_once_more_and_then_refused(tmp_path: Path) -> None:
     class Source:
         def __init__(self, *contents: bytes) -> None:

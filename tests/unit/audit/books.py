@@ -4,6 +4,7 @@ to and account for what they read, each in its own time; a fake clock."""
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -48,8 +49,9 @@ class Books:
     def last(self, sink: str, stream: str) -> int:
         return max((last for _, last in self.numbers[sink][stream]), default=0)
 
-    def void_to(self, sink: str, stream: str) -> int:
-        return max((last for _, last in self.void[sink][stream]), default=0)
+    def void_tail(self, sink: str, stream: str) -> Interval | None:
+        runs = list(self.void[sink][stream])
+        return runs[-1] if runs and runs[-1][1] == self.last(sink, stream) else None
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
         return DAY if number in self.numbers[sink][stream] else ""
@@ -178,6 +180,8 @@ class World:
         self.sinks = {name: Sink(name, self.journal, self.books) for name in sinks or ("lake",)}
         self.senders: list[Sender] = []
         self.canaries = 0
+        by_partition = {zlib.crc32(b"gw-%d" % n) % partitions: f"gw-{n}" for n in range(50)}
+        self.gateways = [by_partition[number] for number in range(partitions)]
         self.restart()
 
     def restart(self, me: str = "a", **more: object) -> None:
@@ -207,10 +211,12 @@ class World:
             self.auditor.step()
 
     def canary(self) -> None:
+        """One in each partition."""
         self.canaries += 1
-        header = Header("canary00.heartbeat", self.canaries, 0, "eu", "heartbeat", DAY, "lastbeat", "gw", 0,
-                        via="gw", ingress="default", canary=True)  # fmt: skip
-        self.journal.append([seal(header, [b'{"refused":{}}'])])
+        for gateway in self.gateways:
+            header = Header("canary00.heartbeat", self.canaries, 0, "eu", "heartbeat", DAY, "lastbeat", gateway, 0,
+                            via=gateway, ingress="default", canary=True)  # fmt: skip
+            self.journal.append([seal(header, [b'{"refused":{}}'])])
 
     @property
     def findings(self) -> list[Finding]:

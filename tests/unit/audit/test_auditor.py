@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from shippers.batch import Header, seal
 from shippers.errors import Unavailable
 from tests.unit.audit.books import DAY, Sender, World
 
@@ -235,7 +238,9 @@ def test_what_a_kill_cut_off_is_counted_with_its_exact_range_and_a_loss_below_it
     lines = {line.service: line for line in world.statement.lines}
     assert (lines["pay"].emitted, lines["pay"].stored, lines["pay"].void) == (37, 30, 7)
     assert world.books.void["lake"][pay.stream] == world.books.void["lake"][other.stream]
-    assert list(world.books.void["lake"][pay.stream]) == [(31, 37)]
+    killed = {tail.stream: tail for tail in world.statement.head.tails}
+    assert killed[pay.stream].ranges == ((31, 37),)
+    assert killed[pay.stream].words == "business 31–37 of pay-1 were cut off by a kill"
     assert world.lost == {f"lake/{other.stream}": ((11, 30),)}
 
 
@@ -376,3 +381,36 @@ def test_a_boot_that_ended_is_forgotten_after_a_day_and_its_drops_still_count() 
     world.restart("b")
     world.run(3)
     assert world.statement.of("lake").dropped == {"full": 4}
+
+
+def test_numbers_that_a_living_process_gave_up_are_no_kill() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    for _ in range(4):
+        header = pay.log(5).void("refused: crc")
+        pay.unsent.clear()
+        world.journal.append([header])
+        pay.acked = pay.last
+        world.run(9)
+        assert world.statement.head.tails == ()
+        pay.beat()
+        world.run(1)
+    assert world.statement.of("lake").void == 20
+    assert world.lost == {}
+
+
+def test_a_process_that_was_killed_before_a_beat_spoke_of_its_events_has_a_counted_tail_too() -> None:
+    world = World()
+    pay = Sender(world, spool=True)
+    pay.beats = 1
+    said = {"interval_s": 2.0, "grace_s": 4.0, "state": "up", "uptime_s": 0.0, "spool": True, "datasets": {}}
+    header = Header(f"{pay.boot}.heartbeat", 1, 0, "eu", "heartbeat", DAY, "pay", "pay-1", 0)
+    world.journal.append([seal(header, [json.dumps({"heartbeat": said}).encode()])])
+    pay.log(10)
+    pay.killed(5)
+    world.run(9)
+    [tail] = world.statement.head.tails
+    assert (tail.ranges, tail.counted) == (((11, 15),), True)

@@ -18,6 +18,7 @@ class Shelf:
 
     def __init__(self, *runs: Interval, day: str = DAY, place: Place = PAY) -> None:
         self.held: dict[tuple[str, Place], list[Interval]] = {(day, place): list(runs)} if runs else {}
+        self.hidden = IntervalSet()
         self.asked = 0
 
     def days(self) -> list[str]:
@@ -32,6 +33,9 @@ class Shelf:
     def runs(self, held: Held) -> list[Interval]:
         self.asked += 1
         return list(IntervalSet(self.held[held.day, (held.dataset, held.region, held.stream)]))
+
+    def identified(self, dataset: str, region: str, stream: str, numbers: IntervalSet) -> IntervalSet:
+        return self.hidden
 
     def letters(self) -> Iterator[DeadLetter]:
         return iter(())
@@ -131,3 +135,13 @@ def test_a_day_may_go_only_when_the_archive_has_every_number_of_it() -> None:
     assert prove(Shelf((1, 4)), Shelf((1, 4)), [(1, 10)]) == ["lake lacks 5–10 (6 events)"], "as many are not the same"
     assert prove(Shelf((1, 10)), Shelf((1, 9)), [(1, 10)], [(10, 10)]) == []
     assert prove(Shelf((1, 10)), Shelf(), []) == ["lake lacks 1–10 (10 events)"]
+
+
+def test_a_line_that_says_another_stream_than_its_header_is_not_missed() -> None:
+    store = Shelf((1, 5))
+    store.hidden.add(6, 10)
+    assert differences({"elastic": store}, {"elastic": booked([(1, 10)])}) == []
+    store.hidden.discard(8, 8)
+    assert differences({"elastic": store}, {"elastic": booked([(1, 10)])}) == [
+        "elastic lacks 8 (1 events), which its ledger has as stored"
+    ]

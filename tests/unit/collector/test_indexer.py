@@ -258,6 +258,28 @@ def test_a_journal_that_hangs_is_asked_to_commit_only_once_before_it_ends() -> N
     assert asked == [{TP: 2}]
 
 
+def test_a_sink_that_is_slow_is_given_no_more_before_it_ends_and_what_it_took_is_committed() -> None:
+    bench = Bench(Sink(), WhenAsked())
+    write = bench.sink.write
+
+    def slowly(records: Sequence[Record]) -> list[Outcome]:
+        bench.clock.advance(4)
+        return write(records)
+
+    bench.sink.write = slowly  # type: ignore[method-assign]
+    bench.journal.append([batch(1)])
+    bench.steps(1)
+    bench.clock.advance(1.1)
+    bench.steps(1)
+    bench.journal.append([batch(2)])
+    bench.steps(1)
+    stop = threading.Event()
+    stop.set()
+    bench.indexer.run(stop)
+    assert [[record.offset for record in records] for records in bench.sink.written] == [[0]]
+    assert bench.committed() == {TP: 1}
+
+
 def test_what_a_new_partition_brings_while_the_sink_is_down_is_kept_and_written() -> None:
     bench = Bench(Sink())
     bench.sink.script = [Unavailable("down")]

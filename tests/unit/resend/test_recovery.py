@@ -113,6 +113,39 @@ def test_one_source_alone_can_be_asked() -> None:
     assert len(services.asked) == 1
 
 
+def test_the_journal_s_past_is_read_once_for_the_same_numbers() -> None:
+    journal, lake = Copies("journal", batch(1, 10)), Copies("lake")
+    recovery = Recovery(journal, {"lake": lake}, None, Sent())
+    recover(recovery)
+    recover(recovery)
+    assert [one.numbers for one in journal.asked] == [((1, 40),), ((1, 10),)], "what it has may be lost once more"
+    assert len(lake.asked) == 2, "the archive may have caught up"
+    recovery.search(Wanted(PAY, ((1, 45),), 5.0, 10.0))
+    assert journal.asked[-1].numbers == ((1, 10), (41, 45))
+    recovery.search(Wanted(PAY, ((1, 45),), -5.0, 10.0))
+    assert journal.asked[-1].numbers == ((1, 45),), "further back than before"
+    failing = Copies("journal", fails="no broker")
+    recovery = Recovery(failing, {}, None, Sent())
+    recover(recovery)
+    recover(recovery)
+    assert [one.numbers for one in failing.asked] == [((1, 40),)] * 2
+
+
+def test_that_numbers_were_given_up_is_sent_again_only_where_nobody_has_the_events() -> None:
+    journal = Copies("journal", batch(1, 10), batch(11, 10).void("killed"), batch(21, 20).void("spool full"))
+    lake, send = Copies("lake", batch(11, 10)), Sent()
+    recovery = Recovery(journal, {"lake": lake}, None, send)
+    for _ in range(2):
+        found = recover(recovery)
+        assert found.found == {"journal": ((1, 10), (21, 40)), "lake": ((11, 20),)}
+        assert [(one.header.first, one.header.void) for one in send.batches] == [
+            (1, None),
+            (11, None),
+            (21, "spool full"),
+        ]
+        send.batches.clear()
+
+
 def test_requests_are_bounded() -> None:
     send = Sent()
     journal = Copies("journal", *(batch(first, 10) for first in range(1, 1_000, 10)))
