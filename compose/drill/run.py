@@ -17,7 +17,7 @@ from shippers.errors import LastbeatError, Unavailable
 
 from .audit import Account, Auditor, Quiet
 from .crew import Crew
-from .evidence import Beats
+from .evidence import Beats, count_in_elastic, count_in_lake
 from .faults import Scene
 from .play import Deed, Player
 from .poison import Poisoner
@@ -25,7 +25,7 @@ from .reckoning import Alarms
 from .schedule import Schedule
 from .site import REGION, Site
 
-_SEEN_WITHIN_S = 40.0
+_SEEN_WITHIN_S = 60.0
 
 
 @dataclass(slots=True)
@@ -112,17 +112,24 @@ def _errors(deeds: Iterable[Deed]) -> list[str]:
 
 
 def _wait_seen(site: Site, crew: Crew, stop: threading.Event) -> None:
-    """Until the watch knows every sender: who dies before his first beat was never there."""
+    """Until the watch knows every sender (who dies before his first beat was never there), and the first events are
+    stored: what is broken must have worked."""
     deadline = site.clock.monotonic() + _SEEN_WITHIN_S
     wanted = {sender.service for sender in crew.senders}
     while not stop.is_set():
+        why = "the watch has not seen all senders, or nothing is stored yet"
         try:
             with closing(open_state(site.settings)) as state:
-                if wanted <= {row.service for row in read_fleet(state).services}:
-                    return
+                seen = {row.service for row in read_fleet(state).services}
+            if wanted <= seen and _stored(site):
+                return
         except LastbeatError as error:
-            if site.clock.monotonic() > deadline:
-                raise Unavailable(f"the platform under drill does not answer: {error}") from error
+            why = str(error)
         if site.clock.monotonic() > deadline:
-            raise Unavailable(f"the watch has not seen all senders in {_SEEN_WITHIN_S:g} s; logs in {site.data}")
+            raise Unavailable(f"the platform under drill does not work in {_SEEN_WITHIN_S:g} s: {why}")
         site.clock.wait(stop, 0.2)
+
+
+def _stored(site: Site) -> int:
+    settings = site.settings
+    return count_in_elastic(settings.elastic) if settings.elastic else count_in_lake(settings.lake_path)
