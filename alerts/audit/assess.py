@@ -107,7 +107,7 @@ class Assessor:
             for sink in self.sinks:
                 at = passed.get((sink, topic))
                 if at is None:
-                    at = passed[sink, topic] = self._pass(sink, topic)
+                    at = passed[sink, topic] = self.passed(sink, topic)
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
@@ -117,7 +117,8 @@ class Assessor:
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
 
-    def _pass(self, sink: str, topic: str) -> int:
+    def passed(self, sink: str, topic: str) -> int:
+        """The last round whose barrier a sink has passed in a topic. It never falls: what was passed stays so."""
         passed = self._barriers.passed(topic, partial(self._accounts.position, sink))
         self._passed[sink, topic] = passed = max(passed, self._passed.get((sink, topic), -1))
         return passed

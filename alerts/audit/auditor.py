@@ -10,7 +10,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from alerts.beat import BadBeat, Beat, read
@@ -295,7 +294,7 @@ class Auditor:
             finding = self.assessor.findings.get(key) or self._deleted.get(key)
             if finding is not None and finding.ended_at is None:
                 topic = f"lastbeat.{finding.region}.{finding.dataset}"
-                if self.barriers.passed(topic, partial(self._accounts.position, finding.sink)) < round_:
+                if self.assessor.passed(finding.sink, topic) < round_:
                     continue
             del self._under_way[key]
 
