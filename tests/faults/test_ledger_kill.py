@@ -60,7 +60,7 @@ def test_after_kills_at_any_moment_the_ledger_says_what_the_lake_has(tmp_path: P
         closing(LocalJournal(tmp_path / "journal", JournalSettings(), CLOCK, writable=True)) as journal,
         closing(ledger),
     ):
-        for turn in range(4):
+        for turn in range(2):
             with indexer(tmp_path):
                 begun, before = time.monotonic(), last()
                 until = chance.uniform(0.2, 2.0)

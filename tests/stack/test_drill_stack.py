@@ -1,5 +1,5 @@
-"""Drills on a real Kafka and Elasticsearch: a short one here, all of them under `make soak`; and the three on code that
-is broken on purpose (`tests/faults/mutants.py`), each with a schedule that must show it.
+"""Drills on a real Kafka and Elasticsearch, all of them under `make soak`: by seeds, and three on code that is broken
+on purpose (`tests/faults/mutants.py`), each with a schedule that must show it.
 
 Seen, unaccounted of emitted: the offset committed before the bulk, 16,105 of 93,470; one retry dropped, 4,530 of
 83,265; item errors ignored, 8,225 of 28,430. Seen with the code as it is, on the first two's schedules: 0.
@@ -14,7 +14,6 @@ from compose.stack import Stack
 from tests.drills import RATE, SENDERS, played, scripted
 from tests.servers import started
 
-SPAN_S = 10.0
 SOAK_S = 14.0
 
 
@@ -33,10 +32,6 @@ def held(result) -> bool:
     assert not result.alarms.false
     assert not result.alarms.missed
     return result.is_good
-
-
-def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path, servers):
-    assert held(played(tmp_path, plan(1, SPAN_S, STACK, SENDERS), servers, rate=3_000))
 
 
 MUTANTS = {
