@@ -34,3 +34,13 @@ def played(
 def scripted(form: str, span_s: float, *faults: Planned) -> Schedule:
     """A schedule by hand."""
     return Schedule(0, form, span_s, SENDERS, tuple(sorted(faults, key=lambda one: one.at_s)))
+
+
+def held(result: Result) -> bool:
+    """Whether every promise held, each said apart, so that a test's failure says which did not."""
+    assert result.emitted > 0
+    assert not result.unaccounted
+    assert not result.duplicates
+    assert not result.alarms.false
+    assert not result.alarms.missed
+    return result.is_good

@@ -8,20 +8,10 @@ from __future__ import annotations
 import pytest
 
 from compose.drill.schedule import EMBEDDED, Planned, plan
-from tests.drills import RATE, SENDERS, played, scripted
+from tests.drills import RATE, SENDERS, held, played, scripted
 
 SPAN_S = 10.0
 SOAK_S = 14.0
-
-
-def held(result) -> bool:
-    """Whether every promise held, each said apart, so that a test's failure says which did not."""
-    assert result.emitted > 0
-    assert not result.unaccounted
-    assert not result.duplicates
-    assert not result.alarms.false
-    assert not result.alarms.missed
-    return result.is_good
 
 
 def test_a_drill_finds_every_event_and_no_false_alarm(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from compose.drill.schedule import STACK, Planned, plan
 from compose.stack import Stack
-from tests.drills import RATE, SENDERS, played, scripted
+from tests.drills import RATE, SENDERS, held, played, scripted
 from tests.servers import started
 
 SOAK_S = 14.0
@@ -22,16 +22,6 @@ def servers() -> Stack:
     """Both, up when the test begins. What a drill does to them, it heals."""
     started("kafka")
     return started("elasticsearch")
-
-
-def held(result) -> bool:
-    """Whether every promise held, each said apart, so that a test's failure says which did not."""
-    assert result.emitted > 0
-    assert not result.unaccounted
-    assert not result.duplicates
-    assert not result.alarms.false
-    assert not result.alarms.missed
-    return result.is_good
 
 
 MUTANTS = {

@@ -242,3 +242,17 @@ class World:
         found = read_statement(self.state)
         assert found is not None
         return found
+
+
+def with_a_sink_added_later() -> tuple[World, Sender]:
+    """A process that Elasticsearch has ten events of; the lake came long after them."""
+    world = World("elastic")
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    world.run(5)
+    world.clock.advance(5_000)
+    world.run(5)
+    world.books.positions["lake"] = world.books.positions["elastic"]
+    return world, pay

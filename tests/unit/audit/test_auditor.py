@@ -9,7 +9,7 @@ import pytest
 from collector.ledger.intervals import Interval
 from shippers.batch import Header, seal
 from shippers.errors import Unavailable
-from tests.unit.audit.books import DAY, Sender, World
+from tests.unit.audit.books import DAY, Sender, World, with_a_sink_added_later
 
 
 def test_all_that_was_sent_is_stored_and_the_statement_balances() -> None:
@@ -173,15 +173,7 @@ def test_data_older_than_the_account_is_not_called_lost() -> None:
 
 
 def test_a_sink_that_is_added_later_is_not_asked_for_what_it_could_not_have() -> None:
-    world = World("elastic")
-    pay = Sender(world)
-    pay.log(10)
-    pay.send()
-    pay.beat()
-    world.run(5)
-    world.clock.advance(5_000)
-    world.run(5)
-    world.books.positions["lake"] = world.books.positions["elastic"]
+    world, pay = with_a_sink_added_later()
     world.run(30)
     assert world.lost == {}
     pay.log(10)

@@ -27,7 +27,8 @@ def fall_silent(world: World, other: Sender) -> None:
         world.run(10)
 
 
-def test_a_tail_stays_counted_when_its_boot_is_forgotten_and_over_a_restart() -> None:
+def with_a_tail() -> tuple[World, Sender, Sender]:
+    """A process that fell silent with 70 of its 120 events unsent, and another that goes on."""
     world = World()
     pay, other = Sender(world), Sender(world, "other-1", "other")
     pay.log(50)
@@ -35,6 +36,11 @@ def test_a_tail_stays_counted_when_its_boot_is_forgotten_and_over_a_restart() ->
     pay.log(70)
     pay.beat()
     fall_silent(world, other)
+    return world, pay, other
+
+
+def test_a_tail_stays_counted_when_its_boot_is_forgotten_and_over_a_restart() -> None:
+    world, pay, other = with_a_tail()
     assert counts(world) == (120, 50, 70, 0, 0, 0)
     pass_days(world, other, 1.1)
     assert pay.boot not in world.auditor.roll.boots
@@ -46,13 +52,7 @@ def test_a_tail_stays_counted_when_its_boot_is_forgotten_and_over_a_restart() ->
 
 
 def test_a_tail_that_comes_after_all_is_not_counted_twice() -> None:
-    world = World()
-    pay, other = Sender(world), Sender(world, "other-1", "other")
-    pay.log(50)
-    pay.send()
-    pay.log(70)
-    pay.beat()
-    fall_silent(world, other)
+    world, pay, other = with_a_tail()
     pass_days(world, other, 1.1)
     pay.send()
     pass_days(world, other, 0.1)

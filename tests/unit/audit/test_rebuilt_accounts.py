@@ -9,7 +9,7 @@ from alerts.audit.accounts import LedgerAccounts
 from alerts.state.memory import MemoryState
 from collector.ledger.view import LedgerView
 from collector.ports import Table
-from tests.unit.audit.books import Sender, World
+from tests.unit.audit.books import Sender, World, with_a_sink_added_later
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -55,15 +55,7 @@ def test_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_accoun
 
 
 def test_what_a_sink_was_never_asked_for_is_not_asked_for_when_its_account_is_rebuilt() -> None:
-    world = World("elastic")
-    pay = Sender(world)
-    pay.log(10)
-    pay.send()
-    pay.beat()
-    world.run(5)
-    world.clock.advance(5_000)
-    world.run(5)
-    world.books.positions["lake"] = world.books.positions["elastic"]
+    world, pay = with_a_sink_added_later()
     world.run(15)
     world.auditor.close()
     world.restart("b")

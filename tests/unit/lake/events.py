@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from collector.lake.sink import LakeSink
+from collector.lake.table import LakeTable
 from collector.ports import Record, TopicPartition, topic_of
 from collector.settings import LakeSettings
 from shippers.batch import Batch, Header, seal
@@ -35,3 +39,22 @@ def record(offset: int, made: Batch, partition: int = 0) -> Record:
 
 def sink_at(folder: Path, clock: Clock | None = None, **settings: int) -> LakeSink:
     return LakeSink(folder, LakeSettings.model_validate(settings), clock or FakeClock(NOON))
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing that the sink does may come behind it."""
+
+
+def commit_that_dies(nth: int, side: str) -> Callable[..., None]:
+    """LakeTable.commit, whose n-th call dies before or behind what it does."""
+    calls, real = itertools.count(1), LakeTable.commit
+
+    def deadly(self: LakeTable, *args: Any, **kwargs: Any) -> None:
+        number = next(calls)
+        if side == "before" and number == nth:
+            raise Killed
+        real(self, *args, **kwargs)
+        if side == "behind" and number == nth:
+            raise Killed
+
+    return deadly

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +12,7 @@ from collector.lake.table import LakeTable
 from collector.ports import Outcome, Record, TopicPartition
 from shippers.batch import Batch
 from tests.lake_reading import ids_in
-from tests.unit.lake.events import PAY, batch, record, sink_at
+from tests.unit.lake.events import PAY, Killed, batch, commit_that_dies, record, sink_at
 
 NEW = "newbootid001.business"
 TP = TopicPartition("lastbeat.cn-east.business", 0)
@@ -89,22 +87,11 @@ def test_what_is_read_again_in_the_journal_that_is_there_makes_no_letter_twice(t
 def test_a_death_at_either_commit_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int, side: str
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    sink, calls, real = of_before(tmp_path), itertools.count(1), LakeTable.commit
+    sink = of_before(tmp_path)
     records: list[Record] = [record(0, batch(1, 4, NEW, bad=(2,))), record(1, batch(5, 2, NEW).void("spool full"))]
 
-    def deadly(self: LakeTable, *args: Any, **kwargs: Any) -> None:
-        number = next(calls)
-        if side == "before" and number == nth:
-            raise Killed
-        real(self, *args, **kwargs)
-        if side == "behind" and number == nth:
-            raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(LakeTable, "commit", deadly)
+        patch.setattr(LakeTable, "commit", commit_that_dies(nth, side))
         with pytest.raises(Killed):
             sink.write(records)
     reborn = sink_at(tmp_path)

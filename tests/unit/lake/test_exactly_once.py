@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,9 @@ from collector.lake.table import LakeTable
 from collector.ports import Record
 from shippers.batch import Batch
 from tests.lake_reading import ids_in
-from tests.unit.lake.events import PAY, batch, record, sink_at
+from tests.unit.lake.events import PAY, Killed, batch, commit_that_dies, record, sink_at
 
 CONSOLE = "paybootid001.console"
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing that the sink does may come behind it."""
 
 
 def some_records() -> list[Record]:
@@ -52,19 +47,8 @@ def test_a_death_at_any_commit_neither_loses_nor_doubles(
     unharmed = sink_at(tmp_path / "unharmed")
     unharmed.write(records)
     dying = sink_at(tmp_path / "lake")
-    calls = itertools.count(1)
-    real = LakeTable.commit
-
-    def deadly(self: LakeTable, *args: Any, **kwargs: Any) -> None:
-        number = next(calls)
-        if side == "before" and number == nth:
-            raise Killed
-        real(self, *args, **kwargs)
-        if side == "behind" and number == nth:
-            raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(LakeTable, "commit", deadly)
+        patch.setattr(LakeTable, "commit", commit_that_dies(nth, side))
         patch.setattr(LakeSink, "_sweep", lambda self: None)  # the dead clean nothing up
         if nth <= 3:  # dead letters, business, console
             with pytest.raises(Killed):
