@@ -20,6 +20,7 @@ from typing import Any
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
+from .backoff import LONGEST_S, Backoff
 from .complaint import Complaint
 from .figures import labelled, lag_figures
 from .holding import Apart, Hold, Write, capped, lowest
@@ -29,7 +30,6 @@ from .ports import Gap, Outcome, Reader, Record, Sink, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
 
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _COMMIT_SKIPPED_EVERY_S = 10.0
 _PATIENCE_S, _GLANCE_S = 0.25, 0.05
 _STALLED_S = 120.0
@@ -85,8 +85,7 @@ class Indexer:
         self._committed_at = clock.monotonic()
         self._uncommitted = False
         self._due = 0.0
-        self._retry_at = 0.0
-        self._backoff_s = 0.0
+        self._backoff = Backoff(clock)
         self._paused: set[TopicPartition] = set()
         self._unwritten = Complaint(
             log, clock, "nothing can be written now, what was read waits and is tried again", "it can be written again"
@@ -111,7 +110,7 @@ class Indexer:
             stopped_at = self._clock.monotonic()
             self._settle(wait=True)
             quick = self._clock.monotonic() - stopped_at < _QUICK_S
-            if self._waiting.records and quick and not self._backoff_s and not self._keeping.why:
+            if self._waiting.records and quick and not self._backoff.is_on and not self._keeping.why:
                 self._begin()
                 self._settle(wait=True)
             self._commit()
@@ -135,7 +134,7 @@ class Indexer:
         self._measure_lag()
         self._settle()
         now = self._clock.monotonic()
-        if now >= self._retry_at and not self._keeping.why:
+        if now >= self._backoff.due_at and not self._keeping.why:
             if self._apart.hold.records and now >= self._apart.due:
                 if not self._writes:
                     self._begin(apart=True)
@@ -185,7 +184,7 @@ class Indexer:
         if self._writes:
             return _GLANCE_S
         if self._waiting.records:
-            due_s = max(self._due, self._retry_at) - self._clock.monotonic()
+            due_s = max(self._due, self._backoff.due_at) - self._clock.monotonic()
             return min(_PATIENCE_S, max(_GLANCE_S, due_s))
         return _PATIENCE_S
 
@@ -244,7 +243,7 @@ class Indexer:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
-        holds_on = (self._backoff_s and self._waiting.records) or self._keeping.why
+        holds_on = (self._backoff.is_on and self._waiting.records) or self._keeping.why
         if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
@@ -345,12 +344,12 @@ class Indexer:
         except LastbeatError as error:
             if write.apart:  # whether that is everybody's trouble, the next write of others will show
                 log.warning("%d batches are held apart still: %s", len(again), error)
-                self._apart.failed(again, self._clock.monotonic() + _LONGEST_BACKOFF_S)
+                self._apart.failed(again, self._clock.monotonic() + LONGEST_S)
             else:
                 self._back_off(error)
                 self._waiting = Hold((*again, *self._waiting.records))
             return
-        self._backoff_s, self._retry_at = 0.0, 0.0
+        self._backoff.went_well()
         self._unwritten.note("")
         settled = zip(write.hold.records, outcomes, strict=True)
         left = [record for record, outcome in settled if outcome.retry and record.tp not in write.gone]
@@ -377,10 +376,9 @@ class Indexer:
             self.counters.given_back += 1
 
     def _back_off(self, error: LastbeatError) -> None:
-        if not self._backoff_s:
+        if not self._backoff.is_on:
             self.counters.pauses += 1
-        self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
-        self._retry_at = self._clock.monotonic() + (error.retry_after_s or self._backoff_s)
+        self._backoff.failed(error)
         self._unwritten.note(str(error))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:

@@ -12,13 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
+from .backoff import Backoff
 from .complaint import Complaint
 from .ledger.keeper import LedgerKeeper
 from .ports import Gap, Outcome, Reader, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
-
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 
 
 class Keeping:
@@ -26,8 +25,7 @@ class Keeping:
 
     def __init__(self, ledger: LedgerKeeper | None, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
-        self._backoff_s = 0.0
-        self._retry_at = 0.0
+        self._backoff = Backoff(clock)
         self._unkept = Complaint(
             log, clock, "the ledger can't be kept now, nothing is committed until it is", "the ledger is kept again"
         )
@@ -90,17 +88,15 @@ class Keeping:
         """Whether all that is settled below `positions` is durable in the ledger, so that it may be committed."""
         if self._ledger is None:
             return True
-        now = self._clock.monotonic()
-        if now < self._retry_at:
+        if self._clock.monotonic() < self._backoff.due_at:
             return False
         try:
             self._ledger.flush(positions)
         except LastbeatError as error:
-            self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2 or _FIRST_BACKOFF_S)
-            self._retry_at = self._clock.monotonic() + (error.retry_after_s or self._backoff_s)
+            self._backoff.failed(error)
             self._unkept.note(str(error))
             return False
-        self._backoff_s, self._retry_at = 0.0, 0.0
+        self._backoff.went_well()
         self._unkept.note("")
         return True
 
