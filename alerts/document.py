@@ -37,6 +37,27 @@ def known(kind: type[T], doc: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in doc.items() if name in fields}
 
 
+UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
+"""What reading a row raises that is damaged, or that somebody else wrote."""
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+
+
+def checked(row: T) -> T:
+    """A dataclass whose plain fields are of their types; else raises TypeError: who goes on with it would fail later,
+    and not know why."""
+    for field in dataclasses.fields(row):  # type: ignore[arg-type]  # it is a dataclass
+        value = getattr(row, field.name)
+        if not isinstance(value, _TYPES.get(str(field.type), (object,))):
+            raise TypeError(f"{field.name} is {value!r:.50}")
+    return row
+
+
 _NAMES: dict[type[Any], tuple[str, ...]] = {}
 
 

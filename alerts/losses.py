@@ -6,22 +6,21 @@ While State is away incidents stay as they are, and while a row can't be read no
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from collector.complaint import Complaint
-from collector.ports import State, Table
+from collector.ports import State
 from shippers.clock import Clock
 from shippers.errors import LastbeatError
 
-from .audit.findings import PREFIX, Finding, finding_from
+from .audit.findings import read_findings
 from .audit.statement import HEAD, Head, read_head
 from .book import Book
+from .document import UNREADABLE, checked
 from .incidents import Incident, Status
 from .lossy import STORES, differences, lies, loss, over, scopes
 from .transitions import Draft
@@ -32,16 +31,6 @@ EVERY_S, AFTER_FAILURE_S = 2.0, 10.0
 SHARE = 10
 """What took t to read is not read again before nine times t have passed."""
 KINDS = ("lossy", "lying")
-
-T = TypeVar("T", Finding, Head)
-_UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +87,17 @@ class Losses:
 
     def read(self) -> bool:
         """Read once, and hand it over; False if State is away."""
-        bad: list[str] = []
+        bad: dict[str, str] = {}
         try:
-            findings, head = self._findings(bad), self._head(bad)
-        except (LastbeatError, *_UNREADABLE) as error:
+            findings, head = read_findings(self._state, bad), self._head(bad)
+        except (LastbeatError, *UNREADABLE) as error:
             self._trouble.note(str(error))
             return False
-        self._trouble.note(f"{len(bad)} rows make no sense: {'; '.join(bad[:3])}" if bad else "")
+        self._trouble.note(
+            f"{len(bad)} rows make no sense: {'; '.join(f'{key} ({why})' for key, why in list(bad.items())[:3])}"
+            if bad
+            else ""
+        )
         open_ = {each.dedup_key: each for each in self._book.opens() if each.kind in KINDS}
         already = set(open_)
         told = {key for key, each in open_.items() if each.status is not Status.PENDING}
@@ -116,27 +109,16 @@ class Losses:
         self._told.append(Told(drafts, {key: over(key, findings, drafts) for key in ended}))
         return True
 
-    def _findings(self, bad: list[str]) -> list[Finding]:
-        found = []
-        for row in self._state.scan(Table.AUDIT, PREFIX):
-            try:
-                finding = _checked(finding_from(row.doc))
-                sum(finding.sources.values())
-                found.append(finding)
-            except _UNREADABLE as error:
-                bad.append(f"{row.key} ({error})")
-        return sorted(found, key=lambda each: (each.ended_at is not None, each.opened_at, each.key))
-
-    def _head(self, bad: list[str]) -> Head | None:
+    def _head(self, bad: dict[str, str]) -> Head | None:
         try:
             head = read_head(self._state)
             if head is None:
                 return None
             for each in (*head.liars, *head.differences):
-                _check(each)
-            return _checked(head)
-        except _UNREADABLE as error:
-            bad.append(f"{HEAD} ({error})")
+                checked(each)
+            return checked(head)
+        except UNREADABLE as error:
+            bad[HEAD] = str(error)
             return None
 
 
@@ -146,16 +128,3 @@ def _can_end(incident: Incident, head: Head | None) -> bool:
         return True
     counted_at = (incident.evidence or {}).get("counted_at") or incident.began_at
     return head is not None and head.counted_at is not None and head.counted_at > counted_at
-
-
-def _checked(row: T) -> T:
-    _check(row)
-    return row
-
-
-def _check(row: object) -> None:
-    """Whether what stands in its fields is of their type: an incident that isn't sound would trouble the whole book."""
-    for field in dataclasses.fields(row):  # type: ignore[arg-type]  # it is a dataclass
-        value = getattr(row, field.name)
-        if not isinstance(value, _TYPES.get(str(field.type), (object,))):
-            raise TypeError(f"{field.name} is {value!r:.50}")

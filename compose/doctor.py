@@ -247,6 +247,8 @@ def audit(settings: Settings, statement: Statement | None, now: float, alive: bo
     if not statement.is_balanced:
         lost = sum(each.missing for each in statement.open)
         words = f"{lost:,} events are lost" if lost else "what was counted does not agree"
+        if statement.unreadable and not lost:
+            words = f"{count(len(statement.unreadable), 'finding')} can't be read"
         return Check(
             "Audit", Grade.BAD, words, "`lastbeat audit` names the ranges, `lastbeat resend` asks for them again"
         )

@@ -46,6 +46,7 @@ def chosen(statement: Statement, choice: Choice, scope: Scope | None = None) -> 
         ),
         tuple(line for line in statement.lines if fits(line.region, line.service) and _within(line, days)),
         tuple(each for each in statement.findings if fits(each.region, each.service)),
+        statement.unreadable,
     )
 
 
@@ -74,6 +75,8 @@ def sentence(statement: Statement, now: float) -> tuple[str, str, str]:
         return "◔", "orange", f"{short(statement.unaccounted)} events are missed, for less than two beats"
     if head.liars:
         return "◔", "orange", f"{count(len(head.liars), 'stream')} can't be believed: what they say contradicts itself"
+    if statement.unreadable:
+        return "◔", "orange", f"{count(len(statement.unreadable), 'finding')} can't be read: nothing is proven"
     if not statement.lines:
         return "○", "gray", "nothing was emitted yet"
     return *WELL, "every event is accounted for"

@@ -42,6 +42,8 @@ class Assessor:
         self._roll, self._accounts, self._barriers = roll, accounts, barriers
         self.findings: dict[str, Finding] = {}
         self.changed: set[str] = set()
+        self.unreadable: dict[str, str] = {}
+        """Findings in State that make no sense, by their keys, and why."""
         self.wrong: dict[Name, Judged] = {}
         self.killed: dict[Name, Interval] = {}
         """What a kill cut off of each stream, counted by whoever found its spool."""

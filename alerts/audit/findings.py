@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from alerts.document import known, to_doc
+from alerts.document import UNREADABLE, checked, known, to_doc
 from collector.ledger.intervals import Interval, IntervalSet
 from collector.ports import State, Table
 
@@ -114,13 +114,27 @@ def finding_doc(finding: Finding) -> dict[str, Any]:
 
 
 def finding_from(doc: Mapping[str, Any]) -> Finding:
-    """A finding from its document."""
+    """A finding from its document. Raises one of UNREADABLE if it is none."""
     pairs = {name: tuple((int(first), int(last)) for first, last in doc.get(name, ())) for name in ("holes", "found")}
     got = {name: tuple((int(first), int(last)) for first, last in some) for name, some in doc.get("got", {}).items()}
-    return Finding(**{**known(Finding, doc), **pairs, "got": got})
+    finding = checked(Finding(**{**known(Finding, doc), **pairs, "got": got}))
+    sum(finding.sources.values())
+    return finding
 
 
-def read_findings(state: State) -> list[Finding]:
-    """Every finding that State keeps, open ones first, the oldest first. Raises Unavailable. From any thread."""
-    found = [finding_from(row.doc) for row in state.scan(Table.AUDIT, PREFIX)]
+def read_findings(state: State, unreadable: dict[str, str] | None = None) -> list[Finding]:
+    """Every finding that State keeps, open ones first, the oldest first. Raises Unavailable. From any thread.
+
+    A row that makes no sense is left out, and its key put in `unreadable`, with why: whoever calls anything balanced
+    has to ask for that."""
+    found = []
+    for row in state.scan(Table.AUDIT, PREFIX):
+        try:
+            finding = finding_from(row.doc)
+            if finding.key != row.key:
+                raise ValueError(f"it is that of {finding.key}")
+            found.append(finding)
+        except UNREADABLE as error:
+            if unreadable is not None:
+                unreadable[row.key] = f"{type(error).__name__}: {error}"
     return sorted(found, key=lambda each: (each.ended_at is not None, each.opened_at, each.key))

@@ -6,6 +6,7 @@ that a beat may be read twice, which changes nothing, and never not at all.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +14,24 @@ from typing import Any
 from collector.ports import State, Table, TopicPartition
 
 from .assess import Assessor
-from .findings import PREFIX, finding_doc, finding_from
+from .findings import finding_doc, read_findings
 from .said import Boot, Grave, Pulse, Roll, chunk_doc, chunk_of, restore_chunk
+
+log = logging.getLogger("lastbeat.audit")
 
 SAID, READ = "said/", "read"
 VERSION = 1
 
 
 def load(state: State, roll: Roll, assessor: Assessor, seen: float) -> dict[TopicPartition, int]:
-    """Take up what was kept; where reading goes on. Raises Unavailable."""
+    """Take up what was kept; where reading goes on. Raises Unavailable. A finding that makes no sense is left out: it
+    stays in State, so that no statement calls anything balanced, until the same stream has a finding anew."""
     for row in state.scan(Table.AUDIT, SAID):
         restore_chunk(roll, int(row.key.removeprefix(SAID)), row.doc, 0, seen)
-    for row in state.scan(Table.AUDIT, PREFIX):
-        assessor.findings[row.key] = finding_from(row.doc)
+    assessor.unreadable.clear()
+    assessor.findings.update({each.key: each for each in read_findings(state, assessor.unreadable)})
+    for key, why in assessor.unreadable.items():
+        log.error("%s can't be read (%s): what it says is lost is not known, and nothing counts as balanced", key, why)
     read = state.get(Table.AUDIT, READ)
     assessor.take(set(roll.boots))
     roll.touched.clear()
@@ -71,6 +77,7 @@ def save_findings(state: State, assessor: Assessor) -> None:
     for key in changed:
         if key not in assessor.findings:
             state.delete(Table.AUDIT, key)
+        assessor.unreadable.pop(key, None)
     assessor.changed.clear()
 
 

@@ -136,11 +136,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The whole of it, as the auditor last wrote it. `findings` are the open ones, and those that were filled."""
+    """The whole of it, as the auditor last wrote it. `findings` are the open ones, and those that were filled;
+    `unreadable` are the rows of others that make no sense, and why."""
 
     head: Head
     lines: tuple[Line, ...]
     findings: tuple[Finding, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def sinks(self) -> tuple[str, ...]:
@@ -159,8 +161,8 @@ class Statement:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether every event is accounted for, and nothing that was said is contradicted."""
-        return not (self.unaccounted or self.open or self.head.liars or self.head.differences)
+        """Whether every event is accounted for, nothing that was said is contradicted, and no finding is illegible."""
+        return not (self.unaccounted or self.open or self.head.liars or self.head.differences or self.unreadable)
 
     def of(self, sink: str) -> Line:
         """Everything that one sink has."""
@@ -225,7 +227,9 @@ def read_statement(state: State) -> Statement | None:
     if head is None:
         return None
     lines = [Line(day.key.removeprefix(DAY), *row) for day in state.scan(Table.AUDIT, DAY) for row in day.doc["rows"]]
-    return Statement(head, tuple(lines), tuple(read_findings(state)))
+    unreadable: dict[str, str] = {}
+    findings = read_findings(state, unreadable)
+    return Statement(head, tuple(lines), tuple(findings), tuple(f"{key} ({why})" for key, why in unreadable.items()))
 
 
 def _head_doc(head: Head) -> dict[str, Any]:

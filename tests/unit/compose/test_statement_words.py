@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from alerts.audit.findings import Finding, finding_doc
-from alerts.audit.statement import Difference, Head, Liar, Line, Statement, Writer
+from alerts.audit.statement import Difference, Head, Liar, Line, Statement, Writer, read_statement
 from alerts.state.memory import MemoryState
 from collector.ports import Table
 from compose.check import Grade
@@ -53,6 +53,17 @@ def test_liars_and_stores_that_differ_are_no_balance() -> None:
     code, words = said(Statement(Head(NOW, NOW, differences=(other,)), (LINE,)))
     assert code == 1
     assert "elastic lacks 7–9" in words
+
+
+def test_a_finding_that_cant_be_read_is_no_balance_and_is_named() -> None:
+    state, out = MemoryState(), io.StringIO()
+    Writer(state).write(Statement(Head(NOW, NOW), (LINE,)))
+    state.put_many(Table.AUDIT, {"finding/lake/x": {"sink": "lake"}})
+    assert print_statement(state, NOW, Console(file=out, width=200, highlight=False)) == 1
+    assert "1 finding can't be read" in out.getvalue()
+    assert "finding/lake/x" in out.getvalue()
+    found = read_statement(state)
+    assert audit(Settings(), found, NOW, alive=True).grade is Grade.BAD
 
 
 def test_nobody_vouches_for_an_old_statement_or_for_none() -> None:
