@@ -87,8 +87,8 @@ def _print_lost(console: Console, statement: Statement, now: float) -> None:
         console.print(f"[yellow]◔ lying[/yellow]  {liar.region}/{liar.service}: {liar.stream}: {liar.words}")
     print_differences(console, statement.head.differences)
     if statement.unreadable:
-        console.print(f"[yellow]◔ unreadable[/yellow]  {count(len(statement.unreadable), 'finding')} can't be read, so "
-                      "nothing is proven: delete these rows of the table audit once it is known what they were")  # fmt: skip
+        number = count(len(statement.unreadable), "finding")
+        console.print(f"[yellow]◔ unreadable[/yellow]  {number} can't be read, so nothing is proven")
     for words in statement.unreadable[:_MOST_LISTED]:
         console.print(f"   {words}", markup=False)
     reasons = [(line, dict(line.dropped)) for line in grouped(statement.lines, "service") if line.dropped]

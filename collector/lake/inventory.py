@@ -18,13 +18,16 @@ from shippers.errors import Unavailable
 
 from .dead import settling_letters_in
 from .files import DataFile, active_files, read_files
-from .ledgers import runs
+from .ledgers import BITS, BY_64, DIFFERENT, runs
 from .parse import connect
 
 _HELD = (
-    "SELECT stream, min(sequence), max(sequence), count(*), sum(sequence), "
-    f"if(min(service) = max(service), min(service), '{SEVERAL}'), "
-    f"if(min(instance) = max(instance), min(instance), '{SEVERAL}') FROM {{}} GROUP BY stream"
+    f"SELECT stream, min(first), max(last), sum(rows)::BIGINT, {DIFFERENT}::BIGINT, "
+    f"if(min(service) = max(last_service), min(service), '{SEVERAL}'), "
+    f"if(min(instance) = max(last_instance), min(instance), '{SEVERAL}') FROM "
+    "(SELECT stream, min(sequence) AS first, max(sequence) AS last, count(*) AS rows, "
+    "min(service) AS service, max(service) AS last_service, "
+    f"min(instance) AS instance, max(instance) AS last_instance, {BITS} FROM {{}} GROUP BY {BY_64}) GROUP BY stream"
 )
 
 
@@ -45,9 +48,9 @@ class LakeInventory:
             files = [file for file in self._files(dataset) if file.date == day and region in ("", file.region)]
             for where in sorted({file.region for file in files}):
                 source = read_files(self._path / dataset, [file for file in files if file.region == where])
-                for stream, first, last, count, total, service, instance in self._ask(_HELD.format(source)):
-                    span = first, last, count
-                    yield Held(dataset, where, day, stream, *span, service or "", instance or "", int(total))
+                for stream, first, last, count, different, service, instance in self._ask(_HELD.format(source)):
+                    who = service or "", instance or ""
+                    yield Held(dataset, where, day, stream, first, last, count, *who, different=different)
 
     def runs(self, held: Held) -> list[Interval]:
         """See Inventory.runs."""

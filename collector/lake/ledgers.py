@@ -14,7 +14,6 @@ import duckdb
 
 from collector.dead_letters import VOID, WHOLE_BATCH, DeadLetter, is_void
 from collector.ledger.intervals import Interval, IntervalSet
-from collector.ledger.inventory import is_series
 from collector.ledger.streams import StreamLedger
 from shippers.batch import Header
 
@@ -103,13 +102,21 @@ class Ledgers:
             self._stored.add(stream, first, last)
 
 
+BITS = "bit_or(1::UBIGINT << (sequence & 63)::UBIGINT) AS bits"
+BY_64 = "stream, sequence >> 6"
+DIFFERENT = "sum(bit_count(bits))"
+"""How many different numbers a stream has is counted exactly, one bit each: first by 64 numbers, then by stream."""
+
+
 def runs(con: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, int, int]]:
     """The runs of consecutive numbers of each stream in `source`: stream, first, last."""
     streams = con.execute(
-        f"SELECT stream, min(sequence), max(sequence), count(*), sum(sequence) FROM {source} GROUP BY stream"
+        f"SELECT stream, min(first), max(last), {DIFFERENT} FROM "
+        f"(SELECT stream, min(sequence) AS first, max(sequence) AS last, {BITS} FROM {source} GROUP BY {BY_64}) "
+        "GROUP BY stream"
     ).fetchall()
-    whole = [(stream, *span[:2]) for stream, *span in streams if is_series(*span)]
-    broken = [stream for stream, *span in streams if not is_series(*span)]
+    whole = [(stream, first, last) for stream, first, last, different in streams if different == last - first + 1]
+    broken = [stream for stream, first, last, different in streams if different != last - first + 1]
     if not broken:
         return whole
     # Numbers less their rank are the same all through a run.

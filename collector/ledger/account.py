@@ -6,30 +6,22 @@ repetition or splitting of what happened makes a difference. It never reads or w
 
 from __future__ import annotations
 
-import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from collector.foreign.stream import is_foreign
 from shippers.batch import Header
 
+from .claims import Claim, appended, at_odds, claim_of, first_and_highest, first_of, last_of, pack, unpack
 from .intervals import Interval, IntervalSet
 
-REMEMBERED = 64
-"""So many of a stream's highest batches are known by first number, count and crc, and its very first: a second process
-that bears the same boot id begins there, however far the other one is."""
 SEVERAL = "several"
 """The service or instance of a stream that truthfully has more than one: a run of foreign records."""
 PIECES = "too many pieces"
 """The lie of a stream whose numbers are scattered over more days or intervals than any honest one's."""
 MOST_DAYS, MOST_PIECES = 1_000, 50_000
 _MOST_LIES = 8
-_CLAIM = struct.Struct("<QHI")
-_SIZE = _CLAIM.size
-
-Claim = tuple[int, int, int]
-"""What a batch's header says of its numbers and body: first, count, crc."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,21 +273,19 @@ class Account:
     def claim(self, header: Header, where: str = "", *, judged: bool = True) -> Lie | None:
         """Remember what a header claims; a lie if it is at odds with what an earlier one claimed. Only the first
         and the highest batches are remembered, but a stream that goes back comes up to them as it goes on."""
-        claim = header.first, header.count, header.crc
-        packed = _CLAIM.pack(*claim)
-        new = None
+        claim, new = claim_of(header), None
         if judged and header.first <= self.last:
-            for other in self._at_odds(claim):
+            for other in at_odds(self._claims, claim):
                 new = self.lie(_lie_of(self.stream, other, claim, where)) or new
-        if not self._claims or claim > _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE):
-            self._claims = _first_and_highest(self._claims + packed)
+        if not self._claims or claim > last_of(self._claims):
+            self._claims = appended(self._claims, claim)
         else:
-            self._remember([*self.claims(), claim])
+            self._claims = pack([*self.claims(), claim])
         return new
 
     def claims(self) -> list[Claim]:
         """What is remembered, in order."""
-        return list(_CLAIM.iter_unpack(self._claims))
+        return unpack(self._claims)
 
     @property
     def packed_claims(self) -> bytes:
@@ -338,17 +328,17 @@ class Account:
         if not self._claims:
             self._claims = packed
             return
-        first, count, _ = _CLAIM.unpack_from(self._claims, len(self._claims) - _SIZE)
-        if _CLAIM.unpack_from(packed)[0] >= first + count:
-            self._claims = _first_and_highest(self._claims + packed)
+        first, count, _ = last_of(self._claims)
+        if last_of(first_of(packed))[0] >= first + count:
+            self._claims = first_and_highest(self._claims + packed)
             return
-        claims = sorted({*self.claims(), *_CLAIM.iter_unpack(packed)})
+        claims = sorted({*self.claims(), *unpack(packed)})
         for i, claim in enumerate(claims):
             for other in claims[i + 1 :]:
                 if other[0] >= claim[0] + claim[1]:
                     break
                 self.lie(_lie_of(self.stream, claim, other, ""))
-        self._remember(claims)
+        self._claims = pack(claims)
 
     def age(self, before: str) -> None:
         """Forget the days before this one, but for which numbers they had."""
@@ -361,14 +351,6 @@ class Account:
 
     def _is_of(self, region: str, service: str, instance: str) -> None:
         self.region, self.service, self.instance = sys.intern(region), sys.intern(service), instance
-
-    def _at_odds(self, claim: Claim) -> list[Claim]:
-        """The remembered batches that share a number with this one and aren't the same."""
-        first, last = claim[0], claim[0] + claim[1] - 1
-        return [other for other in self.claims() if other != claim and other[0] <= last and first < other[0] + other[1]]
-
-    def _remember(self, claims: Iterable[Claim]) -> None:
-        self._claims = _first_and_highest(b"".join(_CLAIM.pack(*claim) for claim in sorted(set(claims))))
 
     def _sets(self) -> Iterator[IntervalSet]:
         if self.aged:
@@ -389,12 +371,6 @@ class Account:
 
     def __repr__(self) -> str:
         return f"Account({self.stream!r}, {self.totals()!r})"
-
-
-def _first_and_highest(claims: bytes) -> bytes:
-    """What is remembered of claims in order."""
-    over = len(claims) - (1 + REMEMBERED) * _SIZE
-    return claims[:_SIZE] + claims[_SIZE + over :] if over > 0 else claims
 
 
 def _lie_of(stream: str, one: Claim, other: Claim, where: str) -> Lie:

@@ -18,18 +18,21 @@ CHUNK_PIECES = 50_000
 
 def to_doc(ledger: Ledger) -> dict[str, Any]:
     """A small ledger as one document."""
-    return {
+    doc = {
         "accounts": {stream: account_to(account) for stream, account in ledger.accounts.items()},
         "folded": {stream: _folded_to(folded) for stream, folded in ledger.folded.items()},
     }
+    began = {stream: _text(folded.began) for stream, folded in ledger.folded.items() if folded.began}
+    return {**doc, "began": began} if began else doc
 
 
 def merge_doc(ledger: Ledger, doc: Mapping[str, Any]) -> None:
     """Account for what a document says."""
     for stream, parts in doc.get("accounts", {}).items():
         ledger.merge_account(account_from(stream, parts))
+    began = doc.get("began", {})
     for stream, folded in doc.get("folded", {}).items():
-        ledger.merge_folded(stream, _folded_from(folded))
+        ledger.merge_folded(stream, _folded_from(folded, base64.b64decode(began.get(stream, ""))))
 
 
 def chunks(ledger: Ledger) -> Iterator[dict[str, Any]]:
@@ -61,7 +64,7 @@ def account_to(account: Account) -> dict[str, Any]:
     if account.aged:
         doc["aged"] = _flat(account.aged)
     if account.packed_claims:
-        doc["claims"] = base64.b64encode(account.packed_claims).decode()
+        doc["claims"] = _text(account.packed_claims)
     if account.lies:
         doc["lies"] = [[lie.kind, lie.words, *map(list, lie.ranges), lie.where] for lie in account.lies]
     return doc
@@ -105,5 +108,9 @@ def _folded_to(folded: Folded) -> list[Any]:
     return [folded.region, folded.service, *(value for one in folded.lasts for value in one)]
 
 
-def _folded_from(doc: list[Any]) -> Folded:
-    return Folded(doc[0], doc[1], tuple(zip(doc[2::2], doc[3::2], strict=True)))
+def _folded_from(doc: list[Any], began: bytes) -> Folded:
+    return Folded(doc[0], doc[1], tuple(zip(doc[2::2], doc[3::2], strict=True)), began)
+
+
+def _text(claims: bytes) -> str:
+    return base64.b64encode(claims).decode()

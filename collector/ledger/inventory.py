@@ -17,8 +17,9 @@ from .intervals import Interval, IntervalSet
 @dataclass(frozen=True, slots=True)
 class Held:
     """What a store holds of one stream on one of its days: its lowest and highest number, and how many events. The
-    numbers are without a hole if `count` is `last - first + 1` and `total`, their sum, is that of the series: of 1, 2,
-    2 and 4 there are as many. Without a `total` the count alone is taken for it.
+    numbers are without a hole if there are `last - first + 1`, and `different` as many: of 1, 1, 4 and 4 there are two.
+    A store that can't count these says their sum and the sum of their squares, `total` and `squares`, which are to be
+    those of the series; without any of these the count alone is taken for it.
 
     `day` is `yyyy-mm-dd`, or begins with `skewed` where the store put days that no sound clock gives. `service` and
     `instance` are what the events say; `several`, where they contradict each other.
@@ -34,16 +35,27 @@ class Held:
     service: str = ""
     instance: str = ""
     total: int | None = field(default=None, compare=False)
+    squares: int | None = field(default=None, compare=False)
+    different: int | None = field(default=None, compare=False)
 
     @property
     def whole(self) -> bool:
         """Whether there is neither a hole nor a number twice between first and last."""
-        return is_series(self.first, self.last, self.count, self.total)
+        series = is_series(self.first, self.last, self.count, self.total, self.squares)
+        return series and self.different in (None, self.count)
 
 
-def is_series(first: int, last: int, count: int, total: int | None) -> bool:
-    """Whether as many numbers with this sum are those from `first` to `last`, as far as that can be told."""
-    return count == last - first + 1 and total in (None, (first + last) * count // 2)
+def is_series(first: int, last: int, count: int, total: int | None, squares: int | None) -> bool:
+    """Whether as many numbers with these sums are those from `first` to `last`, as far as that can be told."""
+    return (
+        count == last - first + 1
+        and total in (None, (first + last) * count // 2)
+        and squares in (None, _squares(last) - _squares(first - 1))
+    )
+
+
+def _squares(last: int) -> int:
+    return last * (last + 1) * (2 * last + 1) // 6
 
 
 class Inventory(Protocol):

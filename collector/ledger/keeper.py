@@ -130,17 +130,15 @@ class LedgerKeeper:
                 if book is None or header is None or outcome.retry:
                     continue
                 new_stream = header.stream not in book.ledger.accounts
-                if new_stream and not book.ledger.missing(header.stream, header.first, header.last):
-                    # Of a stream that was folded. What is kept may have been rebuilt without it meanwhile.
-                    if header.day >= self._oldest_day():
-                        book.fresh.settle(header, outcome.dead_numbers, outcome.void_numbers, judged=False)
-                    continue
+                was_folded = new_stream and not book.ledger.missing(header.stream, header.first, header.last)
                 seen_before = book.position is not None and record.next_offset <= book.position
                 dead, void = outcome.dead_numbers, outcome.void_numbers
                 foreign = record.foreign or bool(record.refused)
                 lie = book.ledger.settle(header, dead, void, judged=not seen_before, foreign=foreign, now=now)
-                book.fresh.settle(header, dead, void, judged=False, foreign=foreign)
-                if new_stream:
+                # What is kept may have been rebuilt without a stream that was folded meanwhile.
+                if not was_folded or header.day >= self._oldest_day():
+                    book.fresh.settle(header, dead, void, judged=False, foreign=foreign)
+                if new_stream and not was_folded:
                     lie = self._elsewhere(record.tp, header.stream) or lie
                 if lie is not None:
                     self._take_note(book, header.stream, source_of(record))

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from collector.foreign.stream import is_foreign
 from shippers.batch import Header
 
 from .account import Account, Lie, Total
+from .claims import at_odds, claim_of, first_of
 from .intervals import Interval
 
 TotalKey = tuple[str, str, str, str]
@@ -21,11 +23,13 @@ TotalKey = tuple[str, str, str, str]
 
 class Folded(NamedTuple):
     """A stream whose numbers from 1 up are all stored: for each day, in order, the last of them. '' stands for days
-    past keeping."""
+    past keeping. `began` is what its first batch claimed, packed, if that is known: a second process of the same boot
+    id begins there too."""
 
     region: str
     service: str
     lasts: tuple[tuple[str, int], ...]
+    began: bytes = b""
 
     @property
     def last(self) -> int:
@@ -70,14 +74,16 @@ class Ledger:
         """
         stream = header.stream
         account = self.accounts.get(stream)
+        plain = not header.replay and header.void is None
         if account is None:
             folded = self.folded.get(stream)
             if folded is not None and header.last <= folded.last:
-                return None
+                claims = judged and plain and not (is_foreign(stream) and foreign is not False)
+                if not (claims and at_odds(folded.began, claim_of(header))):
+                    return None
             account = self._unfold(stream)
         account.touched = now
         lie = None
-        plain = not header.replay and header.void is None
         if account.foreign and not (plain and foreign is False):
             account.include(header.region, header.service, header.instance)
         elif not plain:
@@ -159,18 +165,12 @@ class Ledger:
     def merge_folded(self, stream: str, folded: Folded) -> None:
         """The same for one folded stream."""
         mine = self.accounts.get(stream)
-        if mine is not None:
-            if fold(mine) == folded:
-                del self.accounts[stream]
-                self.folded[stream] = folded
-            else:
-                mine.merge(_unfolded(stream, folded))
-            return
-        known = self.folded.get(stream)
-        if known is None:
-            self.folded[stream] = folded
-        elif known != folded:
-            self._unfold(stream).merge(_unfolded(stream, folded))
+        known = fold(mine) if mine is not None else self.folded.get(stream, folded)
+        if known is not None and _are_one(known, folded):
+            self.accounts.pop(stream, None)
+            self.folded[stream] = known if known.began else folded
+        else:
+            (mine or self._unfold(stream)).merge(_unfolded(stream, folded))
 
     def fold(self, quiet_since: int) -> int:
         """Fold the streams that nothing came of since then, and of which all is stored; says how many."""
@@ -236,7 +236,13 @@ def fold(account: Account) -> Folded | None:
             return None
         after = numbers[0][1]
         lasts.append((sys.intern(name), after))
-    return Folded(sys.intern(account.region), sys.intern(account.service), tuple(lasts))
+    began = first_of(account.packed_claims)
+    return Folded(sys.intern(account.region), sys.intern(account.service), tuple(lasts), began)
+
+
+def _are_one(one: Folded, other: Folded) -> bool:
+    """Whether two say the same, or one of them only doesn't know how the stream began."""
+    return one[:3] == other[:3] and (one.began == other.began or not (one.began and other.began))
 
 
 def _unfolded(stream: str, folded: Folded) -> Account:
@@ -247,4 +253,5 @@ def _unfolded(stream: str, folded: Folded) -> Account:
         else:
             account.aged = type(account.stored)([(first, last)])
     account.last = folded.last
+    account.merge_claims(folded.began)
     return account

@@ -17,6 +17,7 @@ from shippers.clock import Clock
 from shippers.errors import Unavailable
 
 from .account import Account, Total
+from .claims import first_of
 from .documents import chunks, merge_doc
 from .intervals import IntervalSet
 from .inventory import Inventory
@@ -145,6 +146,12 @@ def lacking(old: Ledger, new: Ledger, days: Collection[str]) -> Iterator[str]:
 
 def _carry_over(old: Ledger, ledger: Ledger) -> None:
     """What headers claimed, who sends, and who lied: no store knows that."""
+    for stream in old.streams():
+        folded, claims = ledger.folded.get(stream), _claims(old, stream)
+        if folded is not None:
+            ledger.folded[stream] = folded._replace(began=first_of(claims))
+        elif stream in ledger.accounts and stream in old.folded:
+            ledger.accounts[stream].merge_claims(claims)
     for stream, account in old.accounts.items():
         known = ledger.accounts.get(stream)
         if known is not None and account.certain:
@@ -153,6 +160,10 @@ def _carry_over(old: Ledger, ledger: Ledger) -> None:
         for lie in account.lies:
             ledger.lie(lie)
             ledger.accounts[stream].identify(account.region, account.service, account.instance, certain=False)
+
+
+def _claims(old: Ledger, stream: str) -> bytes:
+    return old.folded[stream].began if stream in old.folded else old.accounts[stream].packed_claims
 
 
 def _replace(state: State, sink: str, tp: TopicPartition, kept: Kept, ledger: Ledger, owner: str) -> None:

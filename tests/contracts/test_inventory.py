@@ -143,6 +143,17 @@ def test_a_number_twice_does_not_hide_one_that_is_not_there(both: tuple[Kept, In
     assert inventory.runs(held) == [(1, 2), (4, 4)]
 
 
+def test_nor_do_two_of_the_same_sum(both: tuple[Kept, Inventory]) -> None:
+    kept, inventory = both
+    kept.sink.write([record(0, batch(1, 1)), record(1, batch(4, 1))])
+    for number in (1, 4):
+        double(kept, inventory, number)
+    [held] = inventory.inventory(DAY)
+    assert (held.first, held.last, held.count) == (1, 4, 4)
+    assert not held.whole
+    assert inventory.runs(held) == [(1, 1), (4, 4)]
+
+
 def double(kept: Kept, inventory: Inventory, number: int) -> None:
     """Put what the store has of one number there a second time, past the sink."""
     if isinstance(inventory, LakeInventory):

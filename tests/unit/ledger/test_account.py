@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.foreign.stream import foreign_stream
-from collector.ledger.account import REMEMBERED, SEVERAL, Account, Total
-from collector.ledger.documents import account_from, account_to, chunks, merge_doc
+from collector.ledger.account import SEVERAL, Account, Total
+from collector.ledger.claims import REMEMBERED, claim_of, pack
+from collector.ledger.documents import account_from, account_to, chunks, merge_doc, to_doc
 from collector.ledger.intervals import Interval, IntervalSet
 from collector.ledger.ledger import Folded, Ledger
 from collector.ports import TopicPartition
@@ -231,15 +233,54 @@ def test_a_lie_says_which_numbers_and_where_and_is_kept_with_the_account() -> No
 # --- folding and ageing ---
 
 
+def began() -> bytes:
+    return pack([claim_of(header(1, 10))])
+
+
+@pytest.mark.parametrize("second", [header(1, 10, crc=7), header(1, 3), header(5, 50)])
+def test_a_second_process_on_the_boot_id_of_a_folded_stream_is_seen(second: Header) -> None:
+    ledger = settled((header(1, 10), (), ()), (header(11, 90), (), ()))
+    ledger.fold(quiet_since=1)
+    lie = ledger.settle(second)
+    assert lie is not None
+    assert lie.kind in ("other content", "overlap")
+    assert [one.stream for one in ledger.lies()] == [STREAM]
+    assert ledger.fold(quiet_since=1) == 0, "it is never folded again"
+
+
+@pytest.mark.parametrize(
+    "again", [header(1, 10), header(1, 5, crc=7, replay=True), header(1, 10, void="full"), header(11, 10, crc=7)]
+)
+def test_what_claims_nothing_or_is_the_same_is_no_lie_of_a_folded_stream(again: Header) -> None:
+    ledger = settled((header(1, 10), (), ()), (header(11, 90), (), ()))
+    ledger.fold(quiet_since=1)
+    assert ledger.settle(again) is None
+    assert (ledger.lies(), list(ledger.folded)) == ([], [STREAM])
+
+
+def test_how_a_folded_stream_began_is_kept_and_merged() -> None:
+    ledger = settled((header(1, 10), (), ()))
+    ledger.fold(quiet_since=1)
+    kept = Ledger()
+    merge_doc(kept, json.loads(json.dumps(to_doc(ledger))))
+    assert kept == ledger
+    unknown = {STREAM: ledger.folded[STREAM]._replace(began=b"")}
+    for other in (unknown, ledger.folded):
+        kept.merge_folded(STREAM, other[STREAM])
+    assert kept.folded == ledger.folded
+    kept.merge_folded(STREAM, ledger.folded[STREAM]._replace(began=pack([(1, 10, 7)])))
+    assert [lie.kind for lie in kept.lies()] == ["other content"]
+
+
 def test_a_stream_that_ended_and_is_stored_whole_is_folded_and_its_total_stays() -> None:
     ledger = settled((header(1, 10), (), ()), (header(11, 5, day=OTHER_DAY), (), ()))
     before = ledger.totals()
     assert ledger.fold(quiet_since=1) == 1
-    assert ledger.folded == {STREAM: Folded("cn-east", "payment", ((DAY, 10), (OTHER_DAY, 15)))}
+    assert ledger.folded == {STREAM: Folded("cn-east", "payment", ((DAY, 10), (OTHER_DAY, 15)), began())}
     assert ledger.accounts == {}
     assert ledger.totals() == before
     assert ledger.missing(STREAM, 5, 20) == [(16, 20)]
-    ledger.settle(header(3, 4, crc=1))
+    ledger.settle(header(1, 10))
     assert (ledger.totals(), ledger.accounts) == (before, {}), "a resend is never counted twice"
     ledger.settle(header(16, 5, day=OTHER_DAY))
     assert ledger.totals()[OTHER_DAY, "cn-east", "payment", "business"] == Total(10)

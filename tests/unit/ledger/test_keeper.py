@@ -367,3 +367,18 @@ def test_whatever_is_kept_when_and_by_whom_the_ledger_is_what_was_flushed(steps:
     known = {number for number in range(60) if not view.missing("lake", STREAM, number + 1, number + 1)}
     assert known == {number * 5 + i for number in durable for i in range(5)}
     assert view.lies("lake") == []
+
+
+def test_a_second_process_on_the_boot_id_of_a_stream_that_ended_is_a_lie_for_all_who_ask() -> None:
+    world = World()
+    keeper = world.owner()
+    keep(keeper, [outcome(0, header(1, 10))])
+    world.clock.advance(QUIET_S + 5)
+    keep(keeper, [outcome(1, header(1, 10, stream="shopbootid01.business"))])
+    keeper.compact(TP)
+    again = world.owner()
+    keep(again, [outcome(0, header(1, 10)), outcome(2, header(1, 10))])
+    assert world.view().lies("lake") == [], "a resend is none"
+    keep(again, [outcome(3, header(1, 10, crc=7))])
+    assert [(lie.stream, lie.where) for lie in world.view().lies("lake")] == [(STREAM, f"{TP.topic}/0/3")]
+    assert sum(n for name, n in again.metrics().items() if "other_content" in name) == 1

@@ -55,6 +55,16 @@ def test_a_liar_stays_one() -> None:
     assert world.stored() == []
 
 
+@pytest.mark.parametrize("day", [DAY, "2026-10-01"])
+def test_how_a_stream_began_outlives_rebuilding_folded_or_not(day: str) -> None:
+    world = World()
+    keep(world.owner(), [outcome(0, header(1, 10, day=day))])
+    for _ in range(2):
+        rebuild(world.state, "lake", Store(held(1, 10, day=day)), world.clock)
+    keep(world.owner(), [outcome(1, header(1, 5, day=day))])
+    assert [lie.kind for lie in world.view().lies("lake")] == ["overlap"]
+
+
 def test_an_indexer_that_runs_meanwhile_adds_what_it_settles() -> None:
     world = World()
     keeper = world.owner()
