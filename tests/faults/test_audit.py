@@ -21,7 +21,7 @@ from alerts.audit.statement import read_statement
 from alerts.incidents import read_incidents
 from alerts.state.sqlite import SqliteState
 from collector.journal.local import LocalJournal
-from collector.ports import Record
+from collector.ports import Gap, Record
 from collector.settings import JournalSettings
 from compose.supervisor import Supervisor
 from shippers.batch import Header
@@ -63,9 +63,14 @@ class Platform:
         found: list[Record] = []
         with closing(LocalJournal(self.data / "journal", JournalSettings(), SystemClock(), writable=False)) as journal:
             reader = journal.reader(None, ["business"])
-            while some := reader.poll(1 << 24, 0):
+            while True:
+                try:
+                    some = reader.poll(1 << 24, 0)
+                except Gap:
+                    continue
+                if not some:
+                    return found
                 found += some
-        return found
 
     def take_out(self, record: Record) -> None:
         """Damage it where it lies: it is no record any more."""
