@@ -18,6 +18,8 @@ from .intervals import Interval, IntervalSet
 
 SEVERAL = "several"
 """The service or instance of a stream that truthfully has more than one: a run of foreign records."""
+SKEWED = "skewed"
+"""How the name of what isn't a day begins: impossible ones, as a store keeps them together."""
 PIECES = "too many pieces"
 """The lie of a stream whose numbers are scattered over more days or intervals than any honest one's."""
 MOST_DAYS, MOST_PIECES = 1_000, 50_000
@@ -187,16 +189,12 @@ class Account:
         only as far as no header's day has it."""
         if self.days and self.days[-1].day[0].isdigit():
             return {day.day: day.total() for day in self.days}
-        certain = IntervalSet(
-            span for day in self.days if day.day[0].isdigit() for numbers in day.sets() for span in numbers
-        )
-        found: dict[str, Total] = {}
-        for day in self.days:
-            if day.day[0].isdigit():
-                found[day.day] = day.total()
-            else:
-                sets = day.stored, day.dead or IntervalSet(), day.void or IntervalSet()
-                found[day.day] = Total(*(len(numbers.without(certain)) for numbers in sets))
+        counted, found = IntervalSet(), dict[str, Total]()
+        for day in self.days:  # those of headers come first
+            sets = day.stored, day.dead or IntervalSet(), day.void or IntervalSet()
+            found[day.day] = Total(*(len(numbers.without(counted)) for numbers in sets))
+            for numbers in sets:
+                counted.merge(numbers)
         return found
 
     def settle(self, header: Header, dead: Sequence[Interval] = (), void: Sequence[Interval] = ()) -> Lie | None:
@@ -341,13 +339,27 @@ class Account:
         self._claims = pack(claims)
 
     def age(self, before: str) -> None:
-        """Forget the days before this one, but for which numbers they had."""
-        old = [day for day in self.days if day.day < before]
+        """Forget the days before this one, but for which numbers they had; of months of impossible days those before
+        its own."""
+        old = [day for day in self.days if day.day < before or f"{SKEWED}-" < day.day < f"{SKEWED}-{before[:7]}"]
         if old:
             self.aged = self.aged or IntervalSet()
             for numbers in (numbers for day in old for numbers in day.sets()):
                 self.aged.merge(numbers)
-            self.days = [day for day in self.days if day.day >= before]
+            self.days = [day for day in self.days if day not in old]
+
+    def set_apart(self, after: str, month: str) -> None:
+        """Days beyond `after` are no sound clock's, and would never be past keeping: from now on all that they have
+        counts under the month in which it came, as it does in Elasticsearch."""
+        if wild := [day for day in self.days if after < day.day < SKEWED]:
+            self.days = [day for day in self.days if day not in wild]
+            for day in wild:
+                self.day(f"{SKEWED}-{month}").merge(day)
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether folding it loses nothing: there was one batch."""
+        return self._claims == first_of(self._claims)
 
     def _is_of(self, region: str, service: str, instance: str) -> None:
         self.region, self.service, self.instance = sys.intern(region), sys.intern(service), instance

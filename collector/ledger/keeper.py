@@ -31,6 +31,9 @@ log = logging.getLogger("lastbeat.ledger")
 
 QUIET_S = 3_600
 """A stream that nothing came of for so long has ended, as far as folding goes."""
+MANY_STREAMS, BRIEF_QUIET_S = 20_000, 60
+"""Where more streams than that live in a partition, those of a single batch have ended after so short a time: somebody
+may be making them up, and what is kept of a folded one is a tenth."""
 _MANY_CHANGES, _MOST_CHANGES = 64, 512
 _AT_ONCE = 4
 _DAY_S = 86_400
@@ -205,8 +208,9 @@ class LedgerKeeper:
                 merge_doc(book.ledger, doc)
             book.known |= kept.changes.keys()
             now = int(self._clock.monotonic())
-            book.ledger.age(self._oldest_day(), now - QUIET_S)
-            book.ledger.fold(now - QUIET_S)
+            book.ledger.age(self._oldest_day(), now - QUIET_S, _day(self._clock.time()))
+            many = len(book.ledger.accounts) > MANY_STREAMS
+            book.ledger.fold(now - QUIET_S, now - BRIEF_QUIET_S if many else 0)
             for lie in book.ledger.bound():
                 self._say(lie)
             reached = _further(book, kept)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from collector.foreign.stream import is_foreign
 from shippers.batch import Header
 
-from .account import Account, Lie, Total
+from .account import SKEWED, Account, Lie, Total
 from .claims import at_odds, claim_of, first_of
 from .intervals import Interval
 
+AHEAD_DAYS = 2
+"""A day further ahead is no sound clock's: the stores keep them together too."""
 TotalKey = tuple[str, str, str, str]
 """day, region, service, dataset"""
 
@@ -172,11 +175,12 @@ class Ledger:
         else:
             (mine or self._unfold(stream)).merge(_unfolded(stream, folded))
 
-    def fold(self, quiet_since: int) -> int:
-        """Fold the streams that nothing came of since then, and of which all is stored; says how many."""
+    def fold(self, quiet_since: int, brief_since: int = 0) -> int:
+        """Fold the streams that nothing came of since then (those of one batch: since `brief_since`, if that is later),
+        and of which all is stored; says how many."""
         gone = []
         for stream, account in self.accounts.items():
-            if account.touched < quiet_since:
+            if account.touched < quiet_since or (account.touched < brief_since and account.is_brief):
                 folded = fold(account)
                 if folded is not None:
                     self.folded[stream] = folded
@@ -185,9 +189,14 @@ class Ledger:
             del self.accounts[stream]
         return len(gone)
 
-    def age(self, before: str, quiet_since: int) -> None:
-        """Forget the days before this one, and streams altogether that are quiet and have no other."""
+    def age(self, before: str, quiet_since: int, today: str = "") -> None:
+        """Forget the days before this one, and streams altogether that are quiet and have no other. With `today`: what
+        is more than AHEAD_DAYS beyond it is set apart, so that it is forgotten too."""
+        after = f"{date.fromisoformat(today) + timedelta(days=AHEAD_DAYS)}" if today else SKEWED
+        for stream in [stream for stream, folded in self.folded.items() if folded.lasts[-1][0] > after]:
+            self._unfold(stream)
         for stream, account in list(self.accounts.items()):
+            account.set_apart(after, today[:7])
             account.age(before)
             if not account.days and account.touched < quiet_since and not account.scattered:
                 del self.accounts[stream]

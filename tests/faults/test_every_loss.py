@@ -2,7 +2,7 @@
 SIGKILL cut off. Each is named with its exact range within two beats and five seconds, and nothing beside them ever is.
 
 What is expected is known from what the services logged, from what was taken out, and from the lake's raw rows alone.
-Seen to fail with an auditor that judges nothing before its third beat, and with one that names one number too few.
+Seen to fail with an auditor that calls nothing lost before the sixth beat.
 """
 
 from __future__ import annotations
