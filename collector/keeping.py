@@ -25,6 +25,7 @@ class Keeping:
 
     def __init__(self, ledger: LedgerKeeper | None, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
+        self._anew: dict[TopicPartition, int] = {}  # where journals begin anew of which the ledger doesn't know yet
         self._backoff = Backoff(clock)
         self._unkept = Complaint(
             log, clock, "the ledger can't be kept now, nothing is committed until it is", "the ledger is kept again"
@@ -66,18 +67,27 @@ class Keeping:
         return kept, at_end
 
     def go_on_behind(self, gap: Gap) -> None:
-        """Reading goes on behind a gap. One that leads back says that the journal begins anew."""
+        """Reading goes on behind a gap. One that leads back says that the journal begins anew: nothing of that one is
+        kept before the ledger knows it, else it would count under the old positions."""
         if self._ledger is None or gap.found >= gap.wanted:
             return
+        self._anew[gap.tp] = gap.found
         try:
-            self._ledger.begin_anew(gap.tp, gap.found)
+            self._begin_anew(self._ledger)
         except LastbeatError as error:
-            log.warning("%s/%d begins anew, the ledger will know it after the next start: %s", *gap.tp, error)
+            log.warning("%s/%d begins anew, the ledger will know it as soon as it can be kept: %s", *gap.tp, error)
+
+    def _begin_anew(self, ledger: LedgerKeeper) -> None:
+        for tp, position in list(self._anew.items()):
+            ledger.begin_anew(tp, position)
+            del self._anew[tp]
 
     def forget(self, tps: Iterable[TopicPartition]) -> None:
         """See LedgerKeeper.forget."""
         if self._ledger is not None:
-            self._ledger.forget(tps)
+            gone = set(tps)
+            self._anew = {tp: at for tp, at in self._anew.items() if tp not in gone}
+            self._ledger.forget(gone)
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """See LedgerKeeper.settle."""
@@ -91,6 +101,7 @@ class Keeping:
         if self._clock.monotonic() < self._backoff.due_at:
             return False
         try:
+            self._begin_anew(self._ledger)
             self._ledger.flush(positions)
         except LastbeatError as error:
             self._backoff.failed(error)

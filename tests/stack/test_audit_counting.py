@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from alerts.audit.accounts import LedgerAccounts
 from alerts.audit.auditor import Auditor
@@ -31,9 +32,10 @@ from collector.ledger.keeper import LedgerKeeper
 from collector.ledger.view import LedgerView
 from collector.ports import Record, Sink
 from collector.resend.elastic import ElasticSource
+from collector.resend.journal import JournalSource
 from collector.resend.lake import LakeSource
 from collector.resend.recovery import Recovery
-from collector.resend.wanted import Wanted
+from collector.resend.wanted import Source, Wanted
 from collector.settings import LakeSettings
 from compose.recovering import recover_finding
 from shippers.batch import Batch
@@ -48,7 +50,7 @@ class Both:
     """Elasticsearch and the lake, each with its ledger, filled alike."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings = elastic_settings(hot_days=3)
+        self.settings, self.folder = elastic_settings(hot_days=3), folder
         self.clock, self.state = FakeClock(NOON), MemoryState()
         self.client = ElasticClient(self.settings)
         self.sinks: dict[str, Sink] = {
@@ -73,6 +75,10 @@ class Both:
         index = quoted(f"{self.settings.prefix}-business-cn-east-{INDEX_DAY}")
         for number in numbers:
             self.client.ask("DELETE", f"/{index}/_doc/{quoted(f'{PAY}:{number}')}")
+
+    def delete_rows(self, *numbers: int) -> None:
+        """Of the lake, past its sink."""
+        DeltaTable(self.folder / "lake" / "business").delete(f"stream = '{PAY}' AND sequence IN {(*numbers, -1)}")
 
     def view(self) -> LedgerView:
         view = LedgerView(self.state)
@@ -113,11 +119,15 @@ def test_documents_deleted_from_elasticsearch_are_found_by_the_next_pass(both: B
     assert both.count().differences == []
 
 
-def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Path) -> None:
-    """The auditor counts, gets it from the lake, and sends it no second time while it is on its way."""
-    journal, sent = MemoryJournal(both.clock), []
+@pytest.mark.parametrize(("store", "source"), [("elastic", "lake"), ("lake", "elastic"), ("lake", "journal")])
+def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Path, store: str, source: str) -> None:
+    """The auditor counts, gets it from the other store, or from the journal if that has it still, and sends it no
+    second time while it is on its way."""
+    journal, sent = StaysOpen(both.clock), []
     reader = journal.reader("both", ["business"])
     lake, elastic = LakeSource(tmp_path / "lake", both.clock), ElasticSource(both.client, both.settings, both.clock)
+    delete = both.delete if store == "elastic" else both.delete_rows
+    copies: Source = JournalSource(lambda: journal, both.clock) if source == "journal" else NoCopies()
 
     def send(batches: Sequence[Batch]) -> None:
         sent.extend(batches)
@@ -134,7 +144,7 @@ def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Pa
             auditor.count_step()
             auditor.recover_step()
 
-    recovery = Recovery(NoCopies(), {"lake": lake, "elastic": elastic}, None, send)
+    recovery = Recovery(copies, {"lake": lake, "elastic": elastic}, None, send)
     auditor = Auditor(
         journal.reader(None, ["heartbeat"]),
         journal.reader(None, ["business"]),
@@ -150,24 +160,29 @@ def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Pa
     indexed()
     days_pass(2)
     assert sent == []
-    both.delete(7, 8, 9, 150)
+    delete(7, 8, 9, 150)
     days_pass(1)
-    assert sorted((one.header.stream, one.header.first, one.header.last) for one in sent) == [
-        (PAY, 7, 9),
-        (PAY, 150, 150),
-    ]
+    parts = [(PAY, 1, 200)] if source == "journal" else [(PAY, 7, 9), (PAY, 150, 150)]
+    assert sorted((one.header.stream, one.header.first, one.header.last) for one in sent) == parts
     days_pass(3)
-    assert len(sent) == 2, "it is on its way: its sink has not read so far"
+    assert len(sent) == len(parts), "it is on its way: its sink has not read so far"
     indexed()
     days_pass(3)
     counted = both.count()
     assert (counted.differences, counted.events) == ([], {("elastic", DAY): 200, ("lake", DAY): 200})
-    assert len(sent) == 2
-    both.delete(20)
+    assert len(sent) == len(parts)
+    delete(20)
     days_pass(1)
     indexed()
     days_pass(1)
-    assert (both.count().differences, len(sent)) == ([], 3)
+    assert (both.count().differences, len(sent)) == ([], len(parts) + 1)
+    assert both.view().lies(store) == []
+
+
+class StaysOpen(MemoryJournal):
+    """Whoever searches it opens one of its own, and closes that."""
+
+    def close(self) -> None: ...
 
 
 class NoCopies:

@@ -365,3 +365,19 @@ def test_a_journal_that_begins_anew_while_it_is_read_has_its_own_position() -> N
     bench.steps(30)
     assert bench.view().position("lake", EAST) == 1
     assert bench.view().missing("lake", "bootcneast.business", 1, 8) == []
+
+
+def test_a_journal_that_begins_anew_while_the_ledger_cant_be_kept_is_known_once_it_can() -> None:
+    bench = Bench()
+    bench.journal.append([batch(1), batch(3), batch(5)])
+    bench.steps(30)
+    bench.state.writes_left = 0
+    bench.journal._logs[EAST] = type(bench.journal._logs[EAST])()
+    bench.journal.append([batch(7)])
+    bench.steps(30)
+    assert bench.view().position("lake", EAST) == 3
+    bench.state.writes_left = None
+    bench.steps(80)
+    assert bench.view().position("lake", EAST) == 1, "without another start"
+    assert bench.view().missing("lake", "bootcneast.business", 1, 8) == []
+    assert bench.committed() == 1
