@@ -7,6 +7,7 @@ DuckDB or Streamlit in every process would cost each its start and a hundred meg
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -92,7 +93,7 @@ def run_watch(settings: Settings) -> None:
 def run_auditor(settings: Settings) -> None:
     """The role `auditor`: holds what everybody said they emitted against what every store has. Ends on SIGTERM."""
     from alerts.audit.accounts import LedgerAccounts
-    from alerts.audit.auditor import Auditor
+    from alerts.audit.auditor import SELDOM, Auditor
     from alerts.audit.said import AUDITED
     from collector.ledger.view import LedgerView
 
@@ -100,6 +101,7 @@ def run_auditor(settings: Settings) -> None:
     from .recovering import open_recovery, recover_finding
 
     with ExitStack() as stack:
+        gc.set_threshold(*SELDOM)
         journal = stack.enter_context(closing(open_journal(settings)))
         # Without a group, as for the watch; of the events it asks for no more than where they end.
         beats = stack.enter_context(closing(journal.reader(None, ["heartbeat"])))
@@ -354,12 +356,8 @@ def _fill(
     indexer = Indexer(reader, sink, CLOCK, ledger=ledger)
     port = getattr(settings.health, role)
     stack.enter_context(served(role, settings.health.host, port, indexer.health, indexer.metrics))
-    log.info(
-        "%s: from %s to %s",
-        role,
-        journal_words(settings),
-        state_words(settings) if group == "elastic" else settings.lake_path,
-    )
+    into = state_words(settings) if group == "elastic" else settings.lake_path
+    log.info("%s: from %s to %s", role, journal_words(settings), into)
     indexer.run(stop)
 
 

@@ -127,9 +127,11 @@ class LedgerAccounts:
         if self._view.folded(sink, stream) is not None:
             return None  # it would not be, had it void numbers
         account = self._view.account(sink, stream)
-        runs = (run for day in account.days for run in day.void or ()) if account is not None else ()
+        if account is None or not any(day.void for day in account.days):
+            return None
+        runs = (run for day in account.days for run in day.void or ())
         last = max(runs, key=lambda run: run[1], default=None)
-        return last if account is not None and last is not None and last[1] == account.last else None
+        return last if last is not None and last[1] == account.last else None
 
     def day_of(self, sink: str, stream: str, number: int) -> str:
         if (folded := self._view.folded(sink, stream)) is not None:

@@ -110,6 +110,10 @@ class Assessor:
                 at = passed.get((sink, topic))
                 if at is None:
                     at = passed[sink, topic] = self.passed(sink, topic)
+                whole = self._is_whole(boot, name, stream, sink, at)
+                if whole is not None:
+                    settled &= whole
+                    continue
                 facts = self._facts(boot, name, stream, sink, at, over, seen)
                 judged = judge(facts, partial(self._accounts.missing, sink, name))
                 self._note(boot, dataset, stream, sink, judged, now)
@@ -118,6 +122,20 @@ class Assessor:
             low = min((passed[sink, topic] for sink in self.sinks), default=-1)
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
+
+    def _is_whole(self, boot: Boot, name: str, stream: Stream, sink: str, passed: int) -> bool | None:
+        """Whether a stream of which nothing is missing, nor ever was, is proven to its end: what judging would come to,
+        and nearly all come to, for a third of the time. None if there is more to be said."""
+        proven, last = stream.proven_to(sink), max(stream.last, self._accounts.last(sink, name))
+        if last > proven and self._accounts.missing(sink, name, proven + 1, last):
+            return None
+        pair = sink, name
+        if pair in self.wrong or pair in self._suspected or Finding.key_of(sink, name) in self.findings:
+            return None
+        if (acked := min(last, acked_by(stream.marks, passed))) > proven:
+            stream.proven[sink] = proven = acked
+            self._roll.touched.add(boot.boot)
+        return proven >= last
 
     def passed(self, sink: str, topic: str) -> int:
         """The last round whose barrier a sink has passed in a topic. It never falls: what was passed stays so."""

@@ -38,7 +38,11 @@ log = logging.getLogger("lastbeat.audit")
 POLL_BYTES = 4 * 1024 * 1024
 READ_BUDGET_S = 2.0
 POLL_S = 0.05
-SAVE_S = 10.0
+SAVE_S = 30.0
+"""What was read since is read again by whoever starts anew."""
+SELDOM = 50_000, 20, 50
+"""For the garbage collector of a process that is an auditor's: with very many processes on its roll it would look
+through them for a quarter of its time, and has no cycles to find there."""
 FORGET_S = 600.0
 STALLED_S = 60.0
 JUDGE_SHARE = 5

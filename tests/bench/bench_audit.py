@@ -4,6 +4,7 @@ processes. For Elasticsearch the day is as large as LASTBEAT_BENCH_ELASTIC says 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alerts.audit.accounts import LedgerAccounts
-from alerts.audit.auditor import Auditor
+from alerts.audit.auditor import SELDOM, Auditor
 from alerts.audit.booked import books_of
 from alerts.audit.counting import Later, count
 from alerts.audit.settings import AuditSettings
@@ -37,7 +38,7 @@ from tests.bench.shop_events import START, batches
 
 _EVENTS = int(os.environ.get("LASTBEAT_BENCH_EVENTS", "10000000"))
 _ELASTIC = int(os.environ.get("LASTBEAT_BENCH_ELASTIC", "1000000"))
-_PROCESSES = 20_000
+_PROCESSES = int(os.environ.get("LASTBEAT_BENCH_PROCESSES", "20000"))
 _DAY = "2026-11-21"
 _NUMBER = re.compile(rb'"stream":"[^"]*","sequence":\d+}')
 
@@ -132,6 +133,7 @@ def _record(batch: Batch, offset: int) -> Record:
 
 def _auditor(report: Report, folder: Path) -> None:
     """Processes that beat each ten seconds: what a round of all their beats costs, and the memory it needs."""
+    gc.set_threshold(*SELDOM)
     clock, state = FakeClock(), SqliteState(folder / "auditor.db")
     journal = MemoryJournal(clock)
     auditor = Auditor(

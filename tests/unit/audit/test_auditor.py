@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from alerts.audit import assess
 from collector.ledger.intervals import Interval
 from shippers.batch import Header, seal
 from shippers.errors import Unavailable
@@ -443,3 +444,22 @@ def test_a_process_that_was_killed_before_a_beat_spoke_of_its_events_has_a_count
     world.run(9)
     [tail] = world.statement.head.tails
     assert (tail.ranges, tail.counted) == (((11, 15),), True)
+
+
+def test_a_stream_that_lacks_nothing_costs_no_judging_and_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, judged = World(), list[object]()
+    real = assess.judge
+    monkeypatch.setattr(assess, "judge", lambda *given: judged.append(given) or real(*given))
+    pay = Sender(world)
+    for _ in range(5):
+        pay.log(10)
+        pay.send()
+        pay.beat()
+        world.run(10)
+    assert judged == []
+    assert world.auditor.roll.boots[pay.boot].datasets["business"].proven == {"lake": 50}
+    pay.log(10)
+    pay.send(lost=True)
+    pay.beat()
+    world.run(3)
+    assert judged != []
