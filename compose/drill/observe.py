@@ -18,6 +18,7 @@ from rich.text import Text
 from alerts.fleet import read_fleet
 from alerts.incidents import Incident, read_incidents
 from collector.dead_letters import WHOLE_BATCH, Among, is_void
+from collector.ledger.intervals import IntervalSet
 from collector.ports import State
 from compose.settings import Settings
 from compose.wiring import open_dead_letters, open_state
@@ -69,22 +70,24 @@ def observe(settings: Settings, clock: Clock, seconds: float, stop: threading.Ev
     with closing(open_state(settings)) as state:
         began = clock.time()
         seen: dict[str, Seen] = {}
-        _look(state, seen, first=True)
+        _look(state, seen, began, first=True)
         until = clock.monotonic() + seconds
         while clock.monotonic() < until and not clock.wait(stop, _LOOKS_EVERY_S):
-            _look(state, seen, first=False)
+            _look(state, seen, began)
         incidents = tuple(one for one in read_incidents(state) if one.opened_at >= began or one.is_open)
     return _count(settings, clock, seen, incidents)
 
 
-def _look(state: State, seen: dict[str, Seen], *, first: bool) -> None:
-    """Take in every row. Who was there at the first look had sent something before; who came later, nothing."""
+def _look(state: State, seen: dict[str, Seen], began: float, *, first: bool = False) -> None:
+    """Take in every row. Who was there before had sent something, though the watch may say it only later; who was
+    started since, nothing."""
     for row in read_fleet(state).instances:
+        older = first or row.started_at < began
         for dataset, counts in row.streams.items():
             stream, acked, dropped = f"{row.boot}.{dataset}", counts.get("acked", 0), counts.get("dropped", 0)
             known = seen.get(stream)
             if known is None:
-                seen[stream] = Seen(acked if first else 0, acked, dropped if first else 0, dropped)
+                seen[stream] = Seen(acked if older else 0, acked, dropped if older else 0, dropped)
             else:
                 known.last, known.dropped = max(known.last, acked), max(known.dropped, dropped)
 
@@ -132,17 +135,29 @@ def _stored(settings: Settings, ranges: Ranges) -> tuple[dict[str, int], dict[st
 
 
 def _gone(settings: Settings, ranges: Ranges) -> tuple[dict[str, int], dict[str, int]]:
-    """By stream: how many of the numbers are dead letters, and how many void batches account for."""
-    dead: dict[str, set[int]] = {}
-    void: dict[str, set[int]] = {}
+    """By stream: how many of the numbers are dead letters, and how many void batches account for. One that is stored as
+    well, since it was sent again, is none of them: else it would hide another one that is missing."""
+    dead: dict[str, IntervalSet] = {}
+    void: dict[str, IntervalSet] = {}
     keeper = open_dead_letters(settings)["elastic" if settings.elastic else "lake"]
     for letter in keeper.find(Among(), _ALL):
         if letter.stream in ranges and not letter.reason.startswith(WHOLE_BATCH):
             first, last = ranges[letter.stream]
-            numbers = range(max(first, letter.first), min(last, letter.first + letter.count - 1) + 1)
-            (void if is_void(letter) else dead).setdefault(letter.stream, set()).update(numbers)
-    only_void = {stream: len(numbers - dead.get(stream, set())) for stream, numbers in void.items()}
-    return {stream: len(numbers) for stream, numbers in dead.items()}, only_void
+            numbers = max(first, letter.first), min(last, letter.first + letter.count - 1)
+            (void if is_void(letter) else dead).setdefault(letter.stream, IntervalSet()).add(*numbers)
+    only_void = {stream: numbers.without(dead.get(stream, IntervalSet())) for stream, numbers in void.items()}
+    return _not_stored(settings, dead), _not_stored(settings, only_void)
+
+
+def _not_stored(settings: Settings, numbers: Mapping[str, IntervalSet]) -> dict[str, int]:
+    """How many of these are not in the store: asked for by the first run of each stream, then by the second …"""
+    left = {stream: len(some) for stream, some in numbers.items()}
+    runs = {stream: list(some) for stream, some in numbers.items()}
+    for number in range(max(map(len, runs.values()), default=0)):
+        _, there = _stored(settings, {stream: some[number] for stream, some in runs.items() if number < len(some)})
+        for stream, stored in there.items():
+            left[stream] -= stored
+    return left
 
 
 def show(console: Console, observed: Observed) -> None:
