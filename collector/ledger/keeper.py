@@ -33,7 +33,7 @@ QUIET_S = 3_600
 """A stream that nothing came of for so long has ended, as far as folding goes."""
 MANY_STREAMS, BRIEF_QUIET_S = 20_000, 60
 """Where more streams than that live in a partition, those of a single batch have ended after so short a time: somebody
-may be making them up, and what is kept of a folded one is a tenth."""
+may be making them up, and a folded one takes half the memory."""
 _MANY_CHANGES, _MOST_CHANGES = 64, 512
 _AT_ONCE = 4
 _DAY_S = 86_400

@@ -8,6 +8,7 @@ from alerts.audit.statement import read_statement
 from alerts.incidents import Status, read_incidents
 from alerts.silences import Silences
 from alerts.words import duration
+from collector.ports import Table
 from tests.unit.dashboards.conftest import Boards
 from tests.unit.dashboards.given import DownState
 
@@ -214,6 +215,12 @@ def test_the_statement_of_a_service_that_lost_nothing_is_balanced(shop: Boards) 
     app = shop.open("statement", service="risk")
     assert "every event is accounted for" in shop.words
     assert set(app.dataframe[0].value["Service"]) == {"risk"}
+
+
+def test_beside_a_finding_that_cant_be_read_nothing_is_called_balanced(shop: Boards) -> None:
+    shop.ports.state.put_many(Table.AUDIT, {"finding/lake/x": {"sink": "lake"}})
+    shop.open("statement", service="risk")
+    assert "1 finding can't be read: nothing is proven" in shop.words
 
 
 def test_an_auditor_that_fell_silent_vouches_for_nothing(shop: Boards) -> None:
