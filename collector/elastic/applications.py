@@ -7,14 +7,15 @@ that turns out to be otherwise every document is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from collector.ports import Where
 
-from .query import FIELDS, MAX_TERMS, Query, between, parts_of, query_of, split_by
-from .timesteps import Aggregate, is_all, whole_days
+from .query import FIELDS, MAX_TERMS, Query, parts_of, query_of, split_by
+from .timesteps import AT_ONCE, AggregateEach, is_all, parts, whole_days
 
 _REGIONS = 20
 
@@ -27,35 +28,37 @@ class _Flat(NamedTuple):
     cut: bool
 
 
-def count(where: Where, aggregate: Aggregate) -> dict[str, int]:
-    """By application. Raises what `aggregate` raises."""
+def count(where: Where, ask: AggregateEach) -> dict[str, int]:
+    """By application. Raises what `ask` raises."""
     wide = whole_days(where) if is_all(where) else where
-    whole = _flat(aggregate(wide, query_of(wide), _asked(wide)))
+    whole = _flat(ask(wide, query_of(wide), [_asked(wide)])[0])
     found, regions = {"": whole}, whole.regions
     if 1 < len(regions) <= _REGIONS and "" not in regions and not where.regions:
-        found = {one: _flat(aggregate(_of(wide, one), _query(wide, one, regions), _asked(wide))) for one in regions}
+        found = {one: _flat(ask(_of(wide, one), _query(wide, one, regions), [_asked(wide)])[0]) for one in regions}
         regions = {region: size for part in found.values() for region, size in part.regions.items()}
+    counts: Counter[str] = Counter()
     if regions == whole.regions and all(len(part.regions) <= 1 and not part.cut for part in found.values()):
-        return {
-            f"{region}/{service}": size
-            for one, part in found.items()
-            for region in part.regions
-            for service, size in _within(where, wide, one, part, aggregate, regions)
-        }
-    answer = aggregate(where, query_of(where), split_by("application", {}))
-    return {value: int(part["doc_count"]) for value, part in (parts_of("application", answer) if answer else [])}
+        for one, part in found.items():
+            for region in part.regions:
+                for service, size in part.services.items() if where == wide else _within(where, one, regions, ask):
+                    counts[f"{region}/{service}"] += size
+    else:
+        [answer] = ask(where, query_of(where), [split_by("application", {})])
+        for value, inner in parts_of("application", answer) if answer else []:
+            counts[value] += inner["doc_count"]
+    return dict(counts)
 
 
-def _within(
-    where: Where, wide: Where, region: str, part: _Flat, aggregate: Aggregate, regions: Iterable[str]
-) -> Iterable[tuple[str, int]]:
-    """The services of a region, of which all of `wide` is known, in `where`."""
-    if where == wide:
-        return part.services.items()
-    span = {"filters": {"filters": [between(where.start, where.end)]}, "aggs": split_by("service", {})}
-    answer = aggregate(_of(wide, region), _query(wide, region, regions), {"span": span})
-    buckets = answer["span"]["buckets"] if answer else []
-    return [(value, int(inner["doc_count"])) for bucket in buckets for value, inner in parts_of("service", bucket)]
+def _within(where: Where, region: str, regions: Iterable[str], ask: AggregateEach) -> Iterator[tuple[str, int]]:
+    """The services of a region in a part of the days, of which all is known; some may come several times."""
+    wide = whole_days(where)
+    asked = [
+        {"span": {"filters": {"filters": [part]}, "aggs": split_by("service", {})}}
+        for part in parts(where.start, where.end, AT_ONCE)
+    ]
+    for answer in ask(_of(wide, region), _query(wide, region, regions), asked):
+        for bucket in answer["span"]["buckets"] if answer else ():
+            yield from ((value, inner["doc_count"]) for value, inner in parts_of("service", bucket))
 
 
 def _of(where: Where, region: str) -> Where:

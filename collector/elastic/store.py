@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from collector.latency import merge
 from collector.memory import MAX_CORRELATED, MAX_FIELDS, steps
 from collector.peaks import peaks_of
 from collector.ports import Event, Field, Hits, Latency, Page, Peak, Tail, Volume, Where
@@ -52,11 +53,12 @@ class ElasticStore:
 
         def ask(part: Where) -> Counts[int]:
             if by == "application" and len(times) == 1:
-                counted = applications.count(part, self._searching.aggregate)
+                counted = applications.count(part, self._searching.aggregate_each)
                 return {value: {first: size} for value, size in counted.items()}
             found: Counts[int] = {}
-            for value, step, bucket in in_steps(part, step_s, by, {}, self._searching.aggregate):
-                found.setdefault(value, {})[step] = bucket["doc_count"]
+            for value, step, bucket in in_steps(part, step_s, by, {}, self._searching.aggregate_each):
+                counts = found.setdefault(value, {})
+                counts[step] = counts.get(step, 0) + bucket["doc_count"]
             return found
 
         found = self._in_parts(where, step_s, _MOST_BUCKETS, ask)
@@ -94,7 +96,7 @@ class ElasticStore:
             check_by(field)
         query = query_of(where)
         if field == "application":
-            counts = applications.count(where, self._searching.aggregate)
+            counts = applications.count(where, self._searching.aggregate_each)
         else:
             terms = {
                 "field": FIELDS.get(field, field),
@@ -163,9 +165,10 @@ class ElasticStore:
 
         def ask(part: Where) -> Counts[dict[int, int]]:
             found: Counts[dict[int, int]] = {}
-            for value, step, bucket in in_steps(part, step_s, by, each, self._searching.aggregate):
+            for value, step, bucket in in_steps(part, step_s, by, each, self._searching.aggregate_each):
                 if counts := durations.counts_of(bucket):
-                    found.setdefault(value, {})[step] = counts
+                    its = found.setdefault(value, {})
+                    its[step] = merge((its.get(step, {}), counts))
             return found
 
         return self._in_parts(where, step_s, max(1, _MOST_BUCKETS // len(ranges)), ask)

@@ -1,14 +1,16 @@
 """Counts by steps of time, asked for in the way that costs Elasticsearch least.
 
 Indices are sorted by time, so a step is a span of neighbours: asked for as a query of its own it is found by two
-searches, where a date histogram reads and rounds the time of every event. But steps as queries can't be combined with
-other conditions without looking at each event once a step, and each costs something however little it finds. So what
-asks for all events in few steps is asked so, and all else by a histogram.
+searches, where a date histogram reads and rounds the time of every event; and the steps can be shared out among
+requests, where a histogram over a day that was packed is one thread's work. But a query a step can't be combined with
+other conditions without a look at each event once a step, and costs something however little it finds. So what asks
+for all events in few steps is asked so, and all else by a histogram.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,37 +23,58 @@ MOST_QUERIES = 400
 """Steps that are queries: more than any chart of the boards has, of two periods."""
 _DAY_S = 86_400.0
 
-Aggregate = Callable[[Where, Query, Query], Query]
-"""Asks the indices of a Where for aggregations over what a query finds."""
+AT_ONCE = 4
+"""Requests that share the steps that are queries: each is one thread of Elasticsearch's, and it has a few at least."""
+
+AggregateEach = Callable[[Where, Query, Sequence[Query]], list[Query]]
+"""Asks the indices of a Where for several aggregations at the same time, over what a query finds."""
 
 
 class Counted(NamedTuple):
-    """What was found for one value (of what it was split by) in one step, by its number since the epoch."""
+    """What was found for one value (of what it was split by) in one step, by its number since the epoch, or in a part
+    of the step: what comes several times is to be added up."""
 
     value: str
     step: int
     bucket: Query
 
 
-def in_steps(where: Where, step_s: float, by: str | None, inner: Query, aggregate: Aggregate) -> Iterator[Counted]:
-    """Every value and step that has events, with `inner` counted of each. Raises what `aggregate` raises."""
-    step_ms = _ms(step_s)
-    times = steps(where, step_s)
-    if times and len(times) <= MOST_QUERIES and is_all(where):
-        first = round(times[0] / step_s)
-        spans = [between(max(at, where.start), min(at + step_s, where.end)) for at in times]
-        filters = {"filters": {"filters": spans}, **_nested(split_by(by, inner))}
-        answer = aggregate(where, query_of(whole_days(where)), {"steps": filters})
-        found = [(first + index, bucket) for index, bucket in enumerate(_buckets(answer))]
+def in_steps(where: Where, step_s: float, by: str | None, inner: Query, ask: AggregateEach) -> Iterator[Counted]:
+    """Every value and step that has events, with `inner` counted of each. Raises what `ask` raises."""
+    step_ms, times = _ms(step_s), steps(where, step_s)
+    aggs = split_by(by, inner)
+    if len(times) <= MOST_QUERIES and is_all(where):
+        found = _by_queries(where, step_s, times, aggs, ask)
     else:
         histogram = {"field": "@timestamp", "fixed_interval": f"{step_ms}ms", "min_doc_count": 1}
-        answer = aggregate(
-            where, query_of(where), {"steps": {"date_histogram": histogram, **_nested(split_by(by, inner))}}
-        )
-        found = [(round(float(bucket["key"]) / step_ms), bucket) for bucket in _buckets(answer)]
+        [answer] = ask(where, query_of(where), [{"steps": {"date_histogram": histogram, **_inside(aggs)}}])
+        found = ((round(float(bucket["key"]) / step_ms), bucket) for bucket in _buckets(answer))
     for step, bucket in found:
         for value, part in parts_of(by, bucket) if bucket["doc_count"] else ():
             yield Counted(value, step, part)
+
+
+def _by_queries(
+    where: Where, step_s: float, times: Sequence[float], aggs: Query, ask: AggregateEach
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    spans = [
+        (round(at / step_s), part)
+        for at in times
+        for part in parts(max(at, where.start), min(at + step_s, where.end), -(-AT_ONCE // len(times)))
+    ]
+    shares = [spans[at::AT_ONCE] for at in range(min(AT_ONCE, len(spans)))]
+    asked = [{"steps": {"filters": {"filters": [part for _, part in share]}, **_inside(aggs)}} for share in shares]
+    wide = whole_days(where)
+    for share, answer in zip(shares, ask(wide, query_of(wide), asked) if asked else (), strict=True):
+        yield from (
+            (step, bucket) for (step, _), bucket in zip(share, _buckets(answer), strict=False)
+        )  # no index: none
+
+
+def parts(start: float, end: float, number: int) -> list[Query]:
+    """A span of time as so many queries for equal parts of it."""
+    edges = [start + (end - start) * at / number for at in range(number)] + [end]
+    return [between(*span) for span in itertools.pairwise(edges)]
 
 
 def is_all(where: Where) -> bool:
@@ -72,8 +95,8 @@ def _ms(step_s: float) -> int:
     return step_ms
 
 
-def _nested(inner: Query) -> Query:
-    return {"aggs": inner} if inner else {}
+def _inside(aggs: Query) -> Query:
+    return {"aggs": aggs} if aggs else {}
 
 
 def _buckets(answer: Query) -> list[dict[str, Any]]:

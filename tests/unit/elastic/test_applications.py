@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,15 +20,18 @@ class Cluster:
     def __init__(self, held: Pairs, most: int = 1_000) -> None:
         self.held, self.most, self.looked_at, self.spans = held, most, 0, 0
 
-    def aggregate(self, where: Where, query: Query, aggregations: Query) -> Query:
+    def aggregate_each(self, where: Where, query: Query, several: Sequence[Query]) -> list[Query]:
+        return [self._aggregate(where, query, one, slice(at, None, len(several))) for at, one in enumerate(several)]
+
+    def _aggregate(self, where: Where, query: Query, aggregations: Query, share: slice) -> Query:
         names = [name for name in self.held if not where.regions or f"{name}-".startswith(f"{where.regions[0]}-")]
         pairs = [pair for name in names for pair in self.held[name]]
         for filter_ in query["bool"]["filter"]:
             pairs = [pair for pair in pairs if pair[0] in filter_.get("terms", {}).get("cloud.region", pair[0])]
         if "span" in aggregations:
             self.spans += 1
-            buckets = _buckets(Counter(service for _, service in pairs))
-            return {"span": {"buckets": [{"doc_count": len(pairs), "parts": {"buckets": buckets}}]}}
+            buckets = _buckets(Counter(service for _, service in pairs[share]))
+            return {"span": {"buckets": [{"doc_count": len(pairs[share]), "parts": {"buckets": buckets}}]}}
         if "parts" not in aggregations:
             return self._one_by_one(pairs, "having" in aggregations)
         self.looked_at += len(pairs)
@@ -90,7 +94,7 @@ def test_counts_are_exact_and_every_event_is_looked_at_only_where_they_must_be(
     held: Pairs, most: int, looks: bool, where: Where
 ) -> None:
     cluster = Cluster(held, most)
-    counted = applications.count(where, cluster.aggregate)
+    counted = applications.count(where, cluster.aggregate_each)
     assert bool(cluster.looked_at) == looks
     assert counted == Counter(f"{region}/{service}" for pairs in held.values() for region, service in pairs)
     assert bool(cluster.spans) == (where == PART and bool(held) and not looks)
