@@ -19,8 +19,9 @@ from collector.ports import Where
 
 from .query import Query, between, parts_of, query_of, split_by
 
-MOST_QUERIES = 400
-"""Steps that are queries: more than any chart of the boards has, of two periods."""
+MOST_QUERIES = 640
+"""Steps that are queries: more than any chart of the boards has for two periods. A day of few events in ten segments
+takes 0.1 s so instead of 0.03; one of 20 million 0.45 s instead of 1.5."""
 _DAY_S = 86_400.0
 
 AT_ONCE = 4
