@@ -34,6 +34,12 @@ class Poisoner:
         self.wrong: list[str] = []
         """Answers that should not have come, in words."""
 
+    @property
+    def streams(self) -> set[str]:
+        """Every stream that was tried."""
+        with self._lock:
+            return {run.name for run in self.runs}
+
     def send(self, number: int) -> None:
         """One batch of hostile lines, and a few whose headers lie. Returns when all were answered."""
         chance = Random(number)
@@ -67,7 +73,7 @@ class Poisoner:
         status = self._answered(batch)
         count = batch.header.count if status == 200 else 0
         with self._lock:
-            self.runs.append(Run(batch.header.stream, count, count))
+            self.runs.append(Run(batch.header.stream, count, count, service=SERVICE))
             if (status == 200) is not taken:
                 self.wrong.append(f"poison {why or 'lines'}: the gateway answered {status}")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.incidents import Incident, Notice, Severity, Status
-from compose.drill.reckoning import Kept, Rules, Run, Trouble, alarms, balance
+from compose.drill.reckoning import Kept, Rules, Run, Trouble, Truth, alarms, balance
 
 NOW = 1_000.0
 RULES = Rules(grace_s=2.0)
@@ -101,8 +101,8 @@ def incident(kind="down", service="pay", opened_at=500.0, *, resolved=True, reop
     )  # fmt: skip
 
 
-def judged(incidents, troubles=(), dead=()):
-    return alarms(incidents, troubles, dead, RULES, NOW)
+def judged(incidents, troubles=(), dead=(), **more):
+    return alarms(incidents, Truth(troubles, dead, **more), RULES, NOW)
 
 
 def test_an_incident_without_any_trouble_is_false():
