@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alerts.incidents import Incident
+from alerts.incidents import Incident, Severity
 
 SEALED_AT_MOST = 8_000
 """Events that a shipper holds with numbers given and not yet acknowledged: two requests of twenty batches of 200."""
@@ -150,7 +150,7 @@ class Alarms:
 @dataclass(frozen=True, slots=True)
 class Truth:
     """What is known for certain. `dead`: services that died for good. `lost`: services of which events are really
-    unaccounted for. `poisoned`: the streams that poison was sent as."""
+    unaccounted for. `poisoned`: the streams that poison was sent as, or claims to be."""
 
     troubles: Sequence[Trouble] = ()
     dead: Collection[str] = ()
@@ -208,9 +208,12 @@ def _false(incident: Incident, truth: Truth, rules: Rules, now: float) -> str:
 
 def _falsely_accuses(incident: Incident, truth: Truth) -> str:
     """Of losses and lies. What was over before anybody was told of it is no alarm: the statement is judged for that."""
+    streams = set(incident.evidence.get("streams", ()))
+    is_poison = bool(streams) and streams <= set(truth.poisoned)
     if incident.kind == "lying":
-        streams = set((incident.evidence or {}).get("streams", ()))
-        return "" if streams and streams <= set(truth.poisoned) else "nobody lied"
+        return "" if is_poison else "nobody lied"
+    if is_poison and incident.severity is Severity.WARNING:  # a store has more than it should
+        return ""
     if not incident.is_open and not incident.notices and incident.evidence.get("pending_s"):
         return ""
     is_true = incident.service in truth.lost if incident.service else bool(truth.lost)

@@ -35,8 +35,8 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What came of it. `called_lost`: events that the statement calls lost, or once did; `wrong`: what it says and isn't
-    so, in words."""
+    """What came of it. `called_lost`: events that the statement calls lost, or once did; `wrong`: what it says that
+    isn't so, in words."""
 
     called_lost: int = 0
     wrong: tuple[str, ...] = ()
@@ -67,7 +67,8 @@ def is_of(statement: Statement, moment: float) -> bool:
 
 
 def hold(statement: Statement, truths: Sequence[Fate], poisoned: Collection[str]) -> Stated:
-    """Hold it against the truth. `poisoned`: streams that may rightly be told to contradict themselves."""
+    """Hold it against the truth. `poisoned`: streams that may rightly be told to contradict themselves, or to be more
+    than they should."""
     lines = {(each.service, each.sink): each for each in grouped(_business(statement), "service", "sink")}
     wrong: list[str] = []
     for truth in truths:
@@ -84,7 +85,8 @@ def hold(statement: Statement, truths: Sequence[Fate], poisoned: Collection[str]
     wrong += [f"{each.stream} contradicts itself: {each.words}" for each in statement.head.liars
               if each.stream not in poisoned]  # fmt: skip
     if not lost:
-        wrong += [f"stores differ: {each.day} {each.stream}: {each.words}" for each in statement.head.differences]
+        wrong += [f"stores differ: {each.day} {each.stream}: {each.words}" for each in statement.head.differences
+                  if each.lacking or each.stream not in poisoned]  # fmt: skip
     return Stated(called_lost(statement), tuple(wrong))
 
 

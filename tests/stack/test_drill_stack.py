@@ -34,8 +34,17 @@ MUTANTS = {
 @pytest.mark.soak
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_code_that_is_broken_on_purpose_is_found(tmp_path, servers, mutant):
-    result = played(tmp_path, scripted(STACK, 7.0, *MUTANTS[mutant]), servers, mutant=mutant, rate=3_000)
+    result = played(
+        tmp_path,
+        scripted(STACK, 7.0, *MUTANTS[mutant]),
+        servers,
+        indexer=mutant,
+        auditor="get_nothing_back",
+        rate=3_000,
+    )
     assert result.main.total("unaccounted") > 100
+    assert result.stated.called_lost > 100
+    assert not result.alarms.missed
     assert not result.is_good
 
 
