@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alerts.audit.statement import Statement, read_statement
 from alerts.incidents import Incident, read_incidents
@@ -177,12 +177,12 @@ class Auditor:
 
         def good() -> bool:
             nonlocal found
-            statement = self._statement()
-            if statement is None or not is_of(statement, quiet.since):
-                found = Stated(wrong=(f"it is not of now: {statement.head if statement else 'there is none'}",))
+            if (statement := self._statement()) is None:
                 return False
             found = self._held(statement, accounts)
-            if found.wrong:
+            if not is_of(statement, quiet.since):
+                found = replace(found, wrong=(f"it is not of now: {statement.head}", *found.wrong))
+            elif found.wrong:
                 accounts[:] = self._accounts()
                 found = self._held(statement, accounts)
             return not found.wrong
