@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,20 +73,39 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 def build(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> Any:
     """One of kafka-python's clients. If its constructor fails, what it has opened by then is closed: 3.0.12 leaves a
-    thread and four files behind each time, which would end a process that waits for its broker."""
+    thread and four files behind each time, which would end a process that waits for its broker. And its error says
+    why the last connection failed (a password, a certificate), which kafka-python tells its log only."""
+    from kafka.errors import KafkaConnectionError, KafkaTimeoutError
     from kafka.net.compat import KafkaNetClient
 
     opened: list[Any] = []
+    failures: deque[BaseException] = deque(maxlen=1)
 
     def network(**more: Any) -> Any:
         opened.append(KafkaNetClient(**more))
+        manager = opened[-1]._manager
+        connect = manager.get_connection
+
+        def heard(*args: Any, **how: Any) -> Any:
+            connection = connect(*args, **how)
+            connection.init_future.add_errback(failures.append)
+            return connection
+
+        manager.get_connection = heard
         return opened[-1]
 
     try:
-        return kind(kafka_client=network, **options, **client_options(settings))
-    except BaseException:
+        built = kind(kafka_client=network, **options, **client_options(settings))
+        for one in opened:
+            del one._manager.get_connection  # it is up: from now on as kafka-python has it
+        return built
+    except BaseException as error:
         for one in opened:
             one.close()
+        if failures and isinstance(error, KafkaTimeoutError):
+            # A broker that turns a password down hangs up, and 3.0.12 then loses what it had said.
+            doubt = " (are [kafka] user, password and mechanism right?)" if settings.security.startswith("SASL") else ""
+            raise KafkaConnectionError(f"{failures[0]}{doubt}") from error
         raise
 
 

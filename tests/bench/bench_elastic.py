@@ -142,7 +142,8 @@ def straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
             bodies.append(b"".join(parts))
             parts, size = [], 0
     bodies.append(b"".join(parts))
-    index = f"{settings.prefix}-business-cn-east-{batches[0].header.day.replace('-', '.')}"
+    header = batches[0].header
+    index = f"{settings.prefix}-business-{header.region}-{header.day.replace('-', '.')}"
     started = time.perf_counter()
     with ThreadPoolExecutor(settings.in_flight) as pool:
         answers = list(pool.map(lambda body: client.send("POST", f"/{index}/_bulk?{FILTER}", body, NDJSON), bodies))

@@ -26,7 +26,8 @@ from tests.bench.bench_elastic import CLOCK, batches_of, straight
 from tests.bench.report import Report
 from tests.servers import elastic_settings, kafka_bootstrap, remove
 
-EVENTS, ROUNDS = 300_000, 3
+EVENTS, ROUNDS = 1_000_000, 5
+BACKLOG = 300_000
 ALONE = 150_000
 LIVE = 5_000
 """Events a second that go on coming while a backlog is worked off."""
@@ -41,17 +42,19 @@ def run(report: Report) -> None:
 
 
 def _beside_straight(report: Report, size: int, limit: float) -> None:
-    """Alternated, so that what else the machine does falls on both."""
+    """Alternated, so that what else the machine does falls on both; each into an index of its own, and not before
+    Elasticsearch has merged what it got before."""
     ours: list[dict[str, float]] = []
     direct: list[float] = []
     for turn in range(ROUNDS):
         settings, kafka = _settings()
         try:
-            batches = _spread(batches_of(f"own{size:04d}{turn}", size, EVENTS))
-            _append(kafka, batches)
-            again = _spread(batches_of(f"raw{size:04d}{turn}", size, EVENTS))
-            _make_index(settings)
+            _append(kafka, _spread(batches_of(f"own{size:04d}{turn}", size, EVENTS)))
+            again = _spread(batches_of(f"raw{size:04d}{turn}", size, EVENTS), "cn-west")
+            for region in ("cn-east", "cn-west"):
+                _make_index(settings, region)
             for which in ("ours", "straight") if turn % 2 else ("straight", "ours"):
+                _wait_merged(settings)
                 if which == "ours":
                     ours.append(_index(settings, kafka, EVENTS))
                 else:
@@ -74,18 +77,18 @@ def _beside_straight(report: Report, size: int, limit: float) -> None:
 def _catch_up(report: Report) -> None:
     settings, kafka = _settings()
     try:
-        _append(kafka, _spread(batches_of("backlog0", 200, EVENTS)))
+        _append(kafka, _spread(batches_of("backlog0", 200, BACKLOG)))
         stop = threading.Event()
         coming = _spread(batches_of("live0000", 200, LIVE * 60))
         live = threading.Thread(target=_go_on, args=(kafka, coming, stop), daemon=True)
         live.start()
-        found = _index(settings, kafka, EVENTS)
+        found = _index(settings, kafka, BACKLOG)
         stop.set()
         live.join()
     finally:
         remove(settings)
         remove_topics(kafka)
-    times = EVENTS / found["wall_s"] / LIVE
+    times = BACKLOG / found["wall_s"] / LIVE
     report.add("catching up, times the live rate", times, "", at_least=3, beside=f"{LIVE:,}/s come meanwhile")
     report.add("  its memory at most", found["rss_mib"], "MiB", at_most=300)
 
@@ -128,14 +131,14 @@ def _rsyslog(report: Report) -> None:
         remove_topics(kafka)
 
 
-def _make_index(settings: ElasticSettings) -> str:
+def _make_index(settings: ElasticSettings, region: str = "cn-east") -> str:
     """Of our layout, whoever comes first."""
     day = time.strftime("%Y.%m.%d", time.gmtime(CLOCK.time()))
-    index = f"{settings.prefix}-business-cn-east-{day}"
+    index = f"{settings.prefix}-business-{region}-{day}"
     with closing(ElasticClient(settings)) as client:
         for name, wanted in template.templates(settings).items():
             client.ask("PUT", f"/_index_template/{name}", wanted)
-        client.create_index(index, {"settings": template.index_settings(settings, "business", "cn-east")})
+        client.create_index(index, {"settings": template.index_settings(settings, "business", region)})
     return index
 
 
@@ -159,11 +162,19 @@ def _settings() -> tuple[ElasticSettings, KafkaSettings]:
         raise
 
 
-def _spread(batches: Sequence[Batch]) -> list[Batch]:
+def _wait_merged(settings: ElasticSettings) -> None:
+    """Until Elasticsearch has nothing to do but what comes next."""
+    with closing(ElasticClient(settings)) as client:
+        client.ask("POST", f"/{settings.prefix}-*/_flush")
+        while client.ask("GET", f"/{settings.prefix}-*/_stats/merge")["_all"]["total"]["merges"]["current"]:
+            time.sleep(0.2)
+
+
+def _spread(batches: Sequence[Batch], region: str = "cn-east") -> list[Batch]:
     """From several instances, so that they fill the partitions."""
     names = [f"pay-{number:02d}" for number in range(INSTANCES)]
     return [
-        Batch(dataclasses.replace(batch.header, instance=names[number % INSTANCES]), batch.body)
+        Batch(dataclasses.replace(batch.header, region=region, instance=names[number % INSTANCES]), batch.body)
         for number, batch in enumerate(batches)
     ]
 
