@@ -67,7 +67,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "delay": Kind("each piece of data waits", _parts(("network",), (), _LINKS), (1.0, 5.0), (0.01, 0.25)),
     "cut": Kind(
-        "nothing comes through, from all senders or one zone to the gateway, to Kafka, to Elasticsearch",
+        "nothing comes through, to the gateway, from a zone, to Kafka or Elasticsearch",
         _parts(("network", "zone"), (), _LINKS), (0.5, 6.0), weight=3,
     ),
     "storm": Kind("more indexers come and go", _parts((), (), ("indexers",)), (3.0, 6.0), (1.0, 2.0)),
