@@ -18,7 +18,7 @@ from .evidence import Beats, Letters, Rows, count_in_elastic, count_in_lake, in_
 from .play import Player
 from .poison import Poisoner
 from .reckoning import Alarms, Balance, Kept, Rules, Run, Truth, alarms, balance
-from .site import GRACE_S, Site
+from .site import BLIND_AFTER_S, GRACE_S, Site
 from .stated import Fate, Stated, fates, hold, is_of
 
 QUIET_WITHIN_S = 90.0
@@ -215,7 +215,7 @@ class Auditor:
     def _alarms(self, lost: Collection[str]) -> Alarms:
         troubles = [*self._player.troubles(), *(one for sender in self._crew.senders for one in sender.troubles())]
         truth = Truth(troubles, self._crew.dead, lost, self._poisoner.streams)
-        return alarms(self.incidents(), truth, Rules(GRACE_S), self._clock.time())
+        return alarms(self.incidents(), truth, Rules(GRACE_S, BLIND_AFTER_S), self._clock.time())
 
     def incidents(self) -> Sequence[Incident]:
         """All that the watch has told."""

@@ -13,6 +13,8 @@ from alerts.incidents import Incident, Severity
 
 SEALED_AT_MOST = 8_000
 """Events that a shipper holds with numbers given and not yet acknowledged: two requests of twenty batches of 200."""
+_CANARY_S = 2.0
+"""How old the last canary may be when sight is lost: one a second, and up to as much for its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,12 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What may be called late: `grace_s` of the senders, how many restarts in a short time are a crash loop, and how
-    long after the end of a trouble it may still be told, because the watch had to catch up first."""
+    """What may be called late: `grace_s` of the senders, how long nothing must have been seen before the watch calls
+    itself blind, how many restarts in a short time are a crash loop, and how long after the end of a trouble it may
+    still be told, because the watch had to catch up first."""
 
     grace_s: float
+    blind_after_s: float
     crash_loop_restarts: int = 5
     tells_late_s: float = 20.0
 
@@ -224,14 +228,14 @@ def _explains(trouble: Trouble, incident: Incident, rules: Rules, now: float) ->
     """Whether a trouble is a good reason for an incident: it had begun, and wasn't long over.
 
     A service is silent for longer than interval and grace only if it was ill for the grace at least: its last beat may
-    have been due just then. It had been so for that long when it was told.
+    have been due just then. It had been so for that long when it was told. So it is with blindness and the last canary.
     """
     opened = incident.opened_at
     until = now if trouble.until is None else trouble.until
     if not trouble.began_at <= opened <= until + rules.tells_late_s:
         return False
     if incident.kind == "blind":
-        return not trouble.service
+        return not trouble.service and opened - trouble.began_at >= rules.blind_after_s - _CANARY_S
     if incident.kind == "unreachable":
         return True
     if incident.kind == "flapping":

@@ -43,8 +43,10 @@ def test_code_that_is_broken_on_purpose_is_found(tmp_path, servers, mutant):
         rate=3_000,
     )
     assert result.main.total("unaccounted") > 100
-    assert result.stated.called_lost > 100
-    assert not result.alarms.missed
+    counted = mutant == "ignore_item_errors"  # what the indexer believes its ledger believes: only counting finds it
+    assert result.stated.called_lost > 100 or counted
+    assert not result.alarms.missed, "each service's loss is told"
+    assert not result.alarms.false
     assert not result.is_good
 
 

@@ -13,7 +13,7 @@ from alerts.incidents import Incident, Notice, Severity, Status
 from compose.drill.reckoning import Kept, Rules, Run, Trouble, Truth, alarms, balance
 
 NOW = 1_000.0
-RULES = Rules(grace_s=2.0)
+RULES = Rules(grace_s=2.0, blind_after_s=4.0)
 DELIVERED = (Notice("on-call", "firing", 500.0, 500.0, 1, 501.0),)
 
 
@@ -133,6 +133,8 @@ def test_blindness_is_told_rightly_while_there_is_some_and_not_long_after():
     blind = incident("blind", "")
     assert not judged([blind], [Trouble(490, 495)]).false
     assert judged([blind], [Trouble(400, 410)]).false
+    assert not judged([blind], [Trouble(498, 510)]).false, "the last canary was on its way, and old"
+    assert judged([blind], [Trouble(498.5, 510)]).false, "sooner than it may say so"
     assert judged([blind], [Trouble(490, 495, "pay")]).false
 
 
