@@ -1,7 +1,7 @@
 """Drills of the embedded form: a short one here, all of them under `make soak`; one on code broken on purpose.
 
 Seen with a retry dropped (`mutants.py`) in the schedule below: 9,205 of 29,535 events unaccounted, the same by the
-statement, and a page for each service.
+statement, and one page for the region.
 """
 
 from __future__ import annotations
