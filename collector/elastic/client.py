@@ -75,7 +75,10 @@ class ElasticClient:
 
         Raises Denied for 401 and 403, Unavailable when it makes sense to try again, else ElasticError.
         """
-        answer = self.send(method, path, None if body is None else json.dumps(body).encode())
+        return self.read(self.send(method, path, None if body is None else json.dumps(body).encode()), allow=allow)
+
+    def read(self, answer: Answer, *, allow: Collection[int] = ()) -> Any:
+        """What a JSON answer says. Raises as `ask` does."""
         if answer.status < 300 or answer.status in allow:
             try:
                 return json.loads(answer.body) if answer.body else {}

@@ -4,7 +4,7 @@ of every other store."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -39,9 +39,25 @@ def range_of(bucket: int) -> dict[str, Any]:
 LAST = bucket_of(2**63)
 """No duration that can be stored is beyond it."""
 RANGES = [range_of(bucket) for bucket in range(LAST + 1)]
-"""All of them: how many events each has is known without looking at every event."""
+_STARTS = range(0, bucket_of(2**53), 16)
+SPANS = [{**RANGES[at], "to": edge_ns(at + _STARTS.step)} for at in _STARTS[:-1]] + [
+    {"key": str(_STARTS[-1]), "from": edge_ns(_STARTS[-1])}
+]
+"""All durations in a few ranges, each of several buckets and with the key of its first. Without edges that a double
+can't hold, Elasticsearch counts them without a look at every event."""
 
 
-def used(counted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The ranges that have any, as an answer to RANGES tells."""
-    return [RANGES[int(bucket["key"])] for bucket in counted if bucket["doc_count"]]
+def ranges_in(spans: Iterable[int]) -> list[dict[str, Any]]:
+    """The ranges of all buckets in these spans, given by their first ones."""
+    return [each for first in spans for each in RANGES[first : None if first == _STARTS[-1] else first + _STARTS.step]]
+
+
+def counting(ranges: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The aggregation that counts by these ranges."""
+    return {"lengths": {"range": {"field": FIELD, "ranges": ranges}}}
+
+
+def counts_of(answer: Mapping[str, Any]) -> dict[int, int]:
+    """How many events each bucket has, as an answer to `counting` tells; only of those that have any."""
+    buckets = answer["lengths"]["buckets"] if answer else ()
+    return {int(bucket["key"]): int(bucket["doc_count"]) for bucket in buckets if bucket["doc_count"]}

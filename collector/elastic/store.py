@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from collector.latency import merge
 from collector.memory import MAX_CORRELATED, MAX_FIELDS, steps
 from collector.peaks import peaks_of
 from collector.ports import Event, Field, Hits, Latency, Page, Peak, Tail, Volume, Where
@@ -23,9 +24,10 @@ from shippers.errors import Unavailable
 from . import applications, durations
 from .client import ElasticClient
 from .events import OLDEST_FIRST, SORT, event_of
-from .query import FIELDS, between, check_by, found_by, parts_of, query_of, split_by
+from .query import FIELDS, between, check_by, found_by, parts_of, query_of
 from .searching import Searching, TooManyBuckets
 from .tail import Tailing
+from .timesteps import in_steps, is_all, whole_days
 
 T = TypeVar("T")
 Counts = dict[str, dict[int, T]]
@@ -48,17 +50,16 @@ class ElasticStore:
         check_by(by)
         times = steps(where, step_s)
         first = _first(times, step_s)
-        each = {"steps": _histogram(step_s)}
 
         def ask(part: Where) -> Counts[int]:
             if by == "application" and len(times) == 1:
-                counted = applications.count(part, self._searching.aggregate)
+                counted = applications.count(part, self._searching.aggregate_each)
                 return {value: {first: size} for value, size in counted.items()}
-            answer = self._searching.aggregate(part, query_of(part), split_by(by, each))
-            return {
-                value: {_step(bucket, step_s): bucket["doc_count"] for bucket in inner["steps"]["buckets"]}
-                for value, inner in _parts(by, answer)
-            }
+            found: Counts[int] = {}
+            for value, step, bucket in in_steps(part, step_s, by, {}, self._searching.aggregate_each):
+                counts = found.setdefault(value, {})
+                counts[step] = counts.get(step, 0) + bucket["doc_count"]
+            return found
 
         found = self._in_parts(where, step_s, _MOST_BUCKETS, ask)
         empty: Counts[int] = {} if by else {"": {}}
@@ -95,7 +96,7 @@ class ElasticStore:
             check_by(field)
         query = query_of(where)
         if field == "application":
-            counts = applications.count(where, self._searching.aggregate)
+            counts = applications.count(where, self._searching.aggregate_each)
         else:
             terms = {
                 "field": FIELDS.get(field, field),
@@ -155,28 +156,19 @@ class ElasticStore:
         return Counter({name: buckets.get(str(index), {}).get("doc_count", 0) for index, name in enumerate(names)})
 
     def _durations(self, where: Where, step_s: float, by: str | None) -> Counts[dict[int, int]]:
-        lengths = {"lengths": {"range": {"field": durations.FIELD, "ranges": durations.RANGES}}}
-        answer = self._searching.aggregate(where, query_of(where), lengths)
-        ranges = durations.used(answer.get("lengths", {}).get("buckets", ()))
+        wide = whole_days(where) if is_all(where) else where
+        answer = self._searching.aggregate(wide, query_of(wide), durations.counting(durations.SPANS))
+        ranges = durations.ranges_in(durations.counts_of(answer))
         if not ranges:
             return {}
-        each = {
-            "lengths": {
-                "range": {"field": durations.FIELD, "ranges": ranges},
-                "aggs": {"steps": _histogram(step_s)},
-            }
-        }
+        each = durations.counting(ranges)
 
         def ask(part: Where) -> Counts[dict[int, int]]:
-            answer = self._searching.aggregate(part, query_of(part), split_by(by, each))
             found: Counts[dict[int, int]] = {}
-            for value, inner in _parts(by, answer):
-                counts: dict[int, dict[int, int]] = {}
-                for length in inner["lengths"]["buckets"]:
-                    for bucket in length["steps"]["buckets"]:
-                        counts.setdefault(_step(bucket, step_s), {})[int(length["key"])] = bucket["doc_count"]
-                if counts:
-                    found[value] = counts
+            for value, step, bucket in in_steps(part, step_s, by, each, self._searching.aggregate_each):
+                if counts := durations.counts_of(bucket):
+                    its = found.setdefault(value, {})
+                    its[step] = merge((its.get(step, {}), counts))
             return found
 
         return self._in_parts(where, step_s, max(1, _MOST_BUCKETS // len(ranges)), ask)
@@ -204,19 +196,8 @@ class ElasticStore:
         return found
 
 
-def _histogram(step_s: float) -> dict[str, Any]:
-    step_ms = round(step_s * 1000)
-    if step_ms < 1 or abs(step_ms - step_s * 1000) > 1e-6:
-        raise ValueError(f"a step of {step_s} s: it must be a whole number of milliseconds")
-    return {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{step_ms}ms", "min_doc_count": 1}}
-
-
 def _parts(by: str | None, answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return parts_of(by, answer) if answer else []
-
-
-def _step(bucket: Mapping[str, Any], step_s: float) -> int:
-    return round(float(bucket["key"]) / (step_s * 1000))
 
 
 def _first(times: tuple[float, ...], step_s: float) -> int:

@@ -56,7 +56,7 @@ def _lake(report: Report, folder: Path, clock: FakeClock) -> None:
     _fill(sink, state, "lake", clock, _EVENTS)
     Upkeep(sink).maintain()
     sink.close()
-    events, spent = _count(state, "lake", LakeInventory(folder / "lake"))
+    events, spent = counted_against(state, "lake", LakeInventory(folder / "lake"))
     report.add(f"audit: a day of {events / 1e6:.0f} M events, lake against ledger", spent, "s", at_most=10)
 
 
@@ -73,7 +73,7 @@ def _elastic(report: Report, folder: Path, clock: FakeClock) -> None:
         try:
             _fill(sink, state, "elastic", clock, _ELASTIC)
             sink.close()
-            events, spent = _count(state, "elastic", ElasticInventory(client, settings))
+            events, spent = counted_against(state, "elastic", ElasticInventory(client, settings))
             words = f"{spent / events * 1e7:.1f} s for 10 M at that rate"
             report.add(f"audit: {events / 1e6:.0f} M events, Elasticsearch against ledger", spent, "s", beside=words)
         finally:
@@ -111,7 +111,7 @@ def _numbered(batch: Batch) -> Batch:
     return seal(batch.header, lines)
 
 
-def _count(state: SqliteState, sink: str, store: Inventory) -> tuple[int, float]:
+def counted_against(state: SqliteState, sink: str, store: Inventory) -> tuple[int, float]:
     """How many events were counted, and how long it took, the ledger's reading included."""
     began = time.perf_counter()
     view = LedgerView(state)

@@ -9,9 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from collector.elastic import template
 from collector.elastic.client import NDJSON, ElasticClient
+from collector.ledger.keeper import LedgerKeeper
+from collector.ports import Outcome, Record, State, TopicPartition
 from collector.settings import ElasticSettings
+from shippers.batch import Header
+from shippers.clock import Clock
 
 _A_REQUEST = 10_000
+_STREAM = "fullday0.business"
 _SERVICES = ("shop", "order", "payment", "risk", "ledger")
 _LINE = (
     b'{"create":{"_id":"fullday0.business:%d"}}\n'
@@ -53,6 +58,17 @@ def load(settings: ElasticSettings, day: str, events: int) -> float:
     client.ask("POST", f"/{index}/_refresh")
     client.close()
     return time.perf_counter() - began
+
+
+def book(state: State, sink: str, day: str, events: int, clock: Clock) -> None:
+    """Keep in a ledger that all of them are stored, as the sink's indexer would have."""
+    keeper, tp = LedgerKeeper(state, sink, clock), TopicPartition("lastbeat.cn-east.business", 0)
+    keeper.load([tp], {tp: 0})
+    for offset, first in enumerate(range(1, events + 1, _A_REQUEST)):
+        count = min(_A_REQUEST, events + 1 - first)
+        header = Header(_STREAM, first, count, "cn-east", "business", day, "shop", "shop-01", 0)
+        keeper.settle([Outcome(Record(tp, offset, offset + 1, clock.time(), b"", b""), stored=count, header=header)])
+    keeper.flush({tp: 1})
 
 
 def _bodies(day: bytes, events: int) -> Iterator[bytes]:
