@@ -1,7 +1,7 @@
 """Drills on a real Kafka and Elasticsearch, all of them under `make soak`: by seeds, and three on code that is broken
 on purpose (`tests/faults/mutants.py`), each with a schedule that must show it.
 
-Seen, unaccounted of emitted: the offset committed before the bulk, 16,415 of 109,625; one retry dropped, 9,410 of
+Seen, unaccounted of emitted: the offset committed before the bulk, 14,345 of 101,485; one retry dropped, 9,410 of
 44,250; item errors ignored, 9,405 of 44,055. Seen with the code as it is, on the first two's schedules: 0.
 """
 
@@ -25,7 +25,8 @@ def servers() -> Stack:
 
 
 MUTANTS = {
-    "commit_first": (Planned("cut", "elastic-link", 1.6, 6.0), Planned("kill", "indexer", 6.0, 0.5)),
+    # A full disk, for the ledger can still be written then: while it can't be, nothing is committed, and nothing lost.
+    "commit_first": (Planned("full", "elasticsearch", 1.6, 6.0), Planned("kill", "indexer", 6.0, 0.5)),
     "drop_one_retry": (Planned("full", "elasticsearch", 3.0, 5.0),),
     "ignore_item_errors": (Planned("full", "elasticsearch", 3.0, 3.0),),
 }
