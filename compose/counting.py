@@ -13,12 +13,12 @@ from functools import partial
 from alerts.audit.booked import books_of
 from alerts.audit.counting import Counted, Later, count
 from alerts.audit.proving import Proof, Proofs, no_archive, prove
-from alerts.audit.said import AUDITED
 from alerts.audit.statement import Difference
 from alerts.audit.summing import behind
 from collector.elastic.days import DeletedDays
 from collector.ledger.view import LedgerView
-from collector.ports import Reader
+from collector.ports import Journal
+from shippers.batch import DATASETS
 from shippers.clock import Clock
 
 from .settings import Settings
@@ -45,18 +45,18 @@ def count_stores(settings: Settings, days: Sequence[str], region: str = "") -> C
     """Count these days in every store, and hold them to each other and to the ledger. Raises Unavailable."""
     with ExitStack() as stack:
         journal = stack.enter_context(closing(open_journal(settings)))
-        reader = stack.enter_context(closing(journal.reader(None, AUDITED)))
         view = LedgerView(stack.enter_context(closing(open_ledger(settings))))
         view.refresh()
         state = stack.enter_context(closing(open_state(settings)))
-        later = partial(after_counting, reader, view, DeletedDays(state), CLOCK)
+        later = partial(after_counting, journal, view, DeletedDays(state), CLOCK)
         return count(days, region, open_inventories(settings), books_of(view), later)
 
 
-def after_counting(reader: Reader, view: LedgerView, deleted: DeletedDays, clock: Clock) -> Later:
-    """What is known now, in the order that counting rests on: the journal's ends, the ledger behind them, for which a
-    moment is waited, and which days have been deleted. Raises Unavailable."""
-    ends = reader.ends()
+def after_counting(journal: Journal, view: LedgerView, deleted: DeletedDays, clock: Clock) -> Later:
+    """What is known now, in the order that counting rests on: the journal's ends, of everything that stores keep, the
+    ledger behind them, for which a moment is waited, and which days have been deleted. Raises Unavailable."""
+    with closing(journal.reader(None, DATASETS)) as reader:
+        ends = reader.ends()
     until = clock.monotonic() + _PATIENCE_S
     while True:
         view.refresh()

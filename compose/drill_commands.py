@@ -21,7 +21,7 @@ from .drill.schedule import EMBEDDED, STACK, plan
 from .drill.site import Site
 from .drill.table import show
 from .settings import load
-from .stack import ANY_PORTS, Stack
+from .stack import LINKED_PORTS, Stack
 
 SENDERS = 12
 RATE = 4_500.0
@@ -49,7 +49,7 @@ def run(stack: bool, minutes: float | None, seed: int | None, faults: list[str],
             opened.callback(shutil.rmtree, data, ignore_errors=True)
         servers = None
         if stack:
-            servers = Stack(data, clock, console, ports=ANY_PORTS)
+            servers = Stack(data, clock, console, ports=LINKED_PORTS)
             opened.callback(servers.down if keep else servers.reset)
         with console.status("starting the platform …"):
             site = opened.enter_context(Site(data / f"seed-{seed}", clock, servers))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,12 +18,10 @@ SENDERS, RATE = 12, 4_500.0
 MUTANTS = Path(__file__).parent / "faults" / "mutants.py"
 
 
-def played(
-    data: Path, schedule: Schedule, stack: Stack | None = None, *, mutant: str = "", rate: float = RATE
-) -> Result:
-    """Run one schedule; what came of it, printed. `mutant` breaks the indexer's code on purpose: see tests/faults."""
+def played(data: Path, schedule: Schedule, stack: Stack | None = None, *, rate: float = RATE, **mutants: str) -> Result:
+    """Run one schedule; what came of it, printed. `mutants` break the code of roles on purpose: see tests/faults."""
     data.chmod(0o755)
-    entries: Mapping[str, Sequence[str]] = {"indexer": (str(MUTANTS), mutant)} if mutant else {}
+    entries = {role: (str(MUTANTS), mutant) for role, mutant in mutants.items()}
     with Site(data / "site", SystemClock(), stack, entries) as site:
         result = drill(site, schedule, rate, print, threading.Event())
     show(Console(width=160), result)
@@ -41,6 +38,8 @@ def held(result: Result) -> bool:
     assert result.emitted > 0
     assert not result.unaccounted
     assert not result.duplicates
+    assert not result.stated.called_lost
+    assert not result.stated.wrong
     assert not result.alarms.false
     assert not result.alarms.missed
     return result.is_good

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from alerts.audit.statement import Statement, read_statement
 from alerts.incidents import Incident, read_incidents
 from compose.backlog import backlog
 from compose.wiring import open_state
@@ -16,11 +17,14 @@ from .crew import Crew
 from .evidence import Beats, Letters, Rows, count_in_elastic, count_in_lake, in_elastic, in_lake, letters
 from .play import Player
 from .poison import Poisoner
-from .reckoning import Alarms, Balance, Kept, Rules, Run, Trouble, alarms, balance
-from .site import GRACE_S, Site
+from .reckoning import Alarms, Balance, Kept, Rules, Run, Truth, alarms, balance
+from .site import BLIND_AFTER_S, GRACE_S, Site
+from .stated import Fate, Stated, fates, hold, is_of
 
 QUIET_WITHIN_S = 90.0
 _TOLD_WITHIN_S = 30.0
+_STATED_WITHIN_S = 60.0
+"""An auditor that was killed works again once its lease has run out."""
 _LOOKS_AGAIN_S = 10.0
 """What is found missing is looked for again for so long: a store may be about to show it."""
 _STEP_S = 0.25
@@ -28,15 +32,21 @@ _STEP_S = 0.25
 
 @dataclass(slots=True)
 class Account:
-    """What one store holds of every run."""
+    """What one store holds of every run. `sink` is the product's name for it."""
 
     store: str
+    sink: str
     balances: list[Balance] = field(default_factory=list)
     twice: int = 0
 
     def total(self, name: str) -> int:
         """The sum of one column."""
         return sum(int(getattr(one, name)) for one in self.balances)
+
+    @property
+    def fates(self) -> list[Fate]:
+        """What became of every service's events."""
+        return fates(self.sink, self.balances)
 
     @property
     def wrong(self) -> list[Balance]:
@@ -52,6 +62,8 @@ class Quiet:
     behind: int = 0
     rate: float = 0.0
     trouble: str = ""
+    since: float = 0.0
+    """By the wall clock."""
 
 
 class Auditor:
@@ -79,7 +91,7 @@ class Auditor:
 
         self._until(is_quiet, QUIET_WITHIN_S)
         rate = (highest - first) / max(highest_at - began, _STEP_S)
-        return Quiet(self._clock.monotonic() - began, max(0, emitted - first), rate, why)
+        return Quiet(self._clock.monotonic() - began, max(0, emitted - first), rate, why, self._clock.time())
 
     def _unquiet(self) -> str:
         """What is still under way, in words; '' if nothing."""
@@ -128,18 +140,18 @@ class Auditor:
     def _accounts(self) -> list[Account]:
         settings, dead = self._site.settings, letters(self._site.settings)
         if settings.elastic is None:
-            return [self._account("lake", in_lake(settings.lake_path), dead["lake"],
+            return [self._account("lake", "lake", in_lake(settings.lake_path), dead["lake"],
                                   in_lake(settings.lake_path, "heartbeat"))]  # fmt: skip
         return [
-            self._account("Elasticsearch", in_elastic(settings.elastic), dead["elastic"],
+            self._account("Elasticsearch", "elastic", in_elastic(settings.elastic), dead["elastic"],
                           in_elastic(settings.elastic, "heartbeat")),
-            self._account("archive", in_lake(settings.lake_path), dead.get("lake", Letters()),
+            self._account("archive", "lake", in_lake(settings.lake_path), dead.get("lake", Letters()),
                           in_lake(settings.lake_path, "heartbeat")),
         ]  # fmt: skip
 
-    def _account(self, store: str, rows: Rows, gone: Letters, beats: Rows) -> Account:
+    def _account(self, store: str, sink: str, rows: Rows, gone: Letters, beats: Rows) -> Account:
         self._beats.read()
-        account = Account(store, twice=rows.twice + beats.twice)
+        account = Account(store, sink, twice=rows.twice + beats.twice)
         for sender in self._crew.senders:
             for run, _ in sender.runs():
                 stream = f"{run.boot}.business"
@@ -158,22 +170,52 @@ class Auditor:
             account.balances.append(balance(Run(name, 0, 0), Kept(numbers)))
         return account
 
-    def alarms(self) -> Alarms:
-        """What was told, once it is all told, for a bounded time."""
-        found: list[Alarms] = [Alarms()]
+    def stated(self, accounts: list[Account], quiet: Quiet) -> Stated:
+        """What the platform's own statement, once it is of this quiet, says that isn't so; for a bounded time. What is
+        missing may be got back meanwhile: then `accounts` become those of now."""
+        found = Stated(wrong=("there is no statement",))
 
         def good() -> bool:
-            found[0] = self._alarms()
+            nonlocal found
+            if (statement := self._statement()) is None:
+                return False
+            found = self._held(statement, accounts)
+            if not is_of(statement, quiet.since):
+                found = replace(found, wrong=(f"it is not of now: {statement.head}", *found.wrong))
+            elif found.wrong:
+                accounts[:] = self._accounts()
+                found = self._held(statement, accounts)
+            return not found.wrong
+
+        self._until(good, _STATED_WITHIN_S)
+        return found
+
+    def _held(self, statement: Statement, accounts: Sequence[Account]) -> Stated:
+        return hold(statement, [fate for account in accounts for fate in account.fates], self._poisoner.streams)
+
+    def _statement(self) -> Statement | None:
+        try:
+            with closing(open_state(self._site.settings)) as state:
+                return read_statement(state)
+        except LastbeatError:
+            return None
+
+    def alarms(self, accounts: Sequence[Account]) -> Alarms:
+        """What was told, once it is all told, for a bounded time."""
+        found: list[Alarms] = [Alarms()]
+        lost = {one.run.service for account in accounts for one in account.balances if one.unaccounted}
+
+        def good() -> bool:
+            found[0] = self._alarms(lost)
             return not found[0].missed and not any("still open" in words for words in found[0].false)
 
         self._until(good, _TOLD_WITHIN_S)
         return found[0]
 
-    def _alarms(self) -> Alarms:
-        troubles = [*self._player.troubles()]
-        for sender in self._crew.senders:
-            troubles += sender.troubles()
-        return alarms(self.incidents(), troubles, self._crew.dead, Rules(GRACE_S), self._clock.time())
+    def _alarms(self, lost: Collection[str]) -> Alarms:
+        troubles = [*self._player.troubles(), *(one for sender in self._crew.senders for one in sender.troubles())]
+        truth = Truth(troubles, self._crew.dead, lost, self._poisoner.streams)
+        return alarms(self.incidents(), truth, Rules(GRACE_S, BLIND_AFTER_S), self._clock.time())
 
     def incidents(self) -> Sequence[Incident]:
         """All that the watch has told."""
@@ -182,10 +224,6 @@ class Auditor:
                 return read_incidents(state)
         except LastbeatError:
             return ()
-
-    def troubles(self) -> list[Trouble]:
-        """What was really wrong."""
-        return [*self._player.troubles(), *(one for sender in self._crew.senders for one in sender.troubles())]
 
     def _until(self, good: Callable[[], bool], within_s: float) -> bool:
         deadline, waited = self._clock.monotonic() + within_s, threading.Event()

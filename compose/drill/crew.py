@@ -134,7 +134,8 @@ class Sender:
         found = []
         for life in self.lives:
             side = life.side
-            run = Run(life.name, side.intent, side.returned, side.boot, life.cut, self.spool is not None)
+            run = Run(life.name, side.intent, side.returned, side.boot, life.cut, self.spool is not None,
+                      service=self.service)  # fmt: skip
             found.append((run, life.began_at))
         return found
 

@@ -215,7 +215,7 @@ FAULTS: Mapping[str, Callable[[Scene, Planned], Fault]] = {
     "delay": Delay, "cut": Cut, "storm": Storm, "clock": ClockStep, "poison": Poison,
 }  # fmt: skip
 
-BLINDING = ("gateway", "kafka", "network", "watch", "elasticsearch", "elastic-link")
+BLINDING = ("gateway", "kafka", "kafka-link", "network", "watch", "elasticsearch", "elastic-link")
 """Parts without which beats are not seen, or not judged, for a while."""
 
 CUT_ZONE = ZONES[1]

@@ -73,5 +73,5 @@ class Player:
 
     def is_reachable(self) -> bool:
         """Whether no fault stands between senders and the journal now."""
-        ways = ("gateway", "kafka", "network", "zone")
+        ways = ("gateway", "kafka", "kafka-link", "network", "zone")
         return not any(deed.began_at and not deed.ended_at and deed.planned.part in ways for deed in self.deeds)

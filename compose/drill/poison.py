@@ -21,6 +21,9 @@ _TIMEOUT_S = 3.0
 _PAUSE_S = 0.3
 _WITHIN_S = 90.0
 SERVICE = "drill-poison"
+STOLEN = "another.business"
+"""The stream that one line claims to be of. Elasticsearch, whose documents are the lines, is told by the counting of
+stores to have more there than it should."""
 
 
 class Poisoner:
@@ -33,6 +36,12 @@ class Poisoner:
         """Each stream that was tried; `intent` is 0 for what was refused. The name is the stream."""
         self.wrong: list[str] = []
         """Answers that should not have come, in words."""
+
+    @property
+    def streams(self) -> set[str]:
+        """Every stream that was tried, or claimed."""
+        with self._lock:
+            return {run.name for run in self.runs} | ({STOLEN} if self.runs else set())
 
     def send(self, number: int) -> None:
         """One batch of hostile lines, and a few whose headers lie. Returns when all were answered."""
@@ -67,7 +76,7 @@ class Poisoner:
         status = self._answered(batch)
         count = batch.header.count if status == 200 else 0
         with self._lock:
-            self.runs.append(Run(batch.header.stream, count, count))
+            self.runs.append(Run(batch.header.stream, count, count, service=SERVICE))
             if (status == 200) is not taken:
                 self.wrong.append(f"poison {why or 'lines'}: the gateway answered {status}")
 
@@ -107,7 +116,7 @@ _lines: tuple[bytes, ...] = tuple(
             b'{"@timestamp":"TIME","message":' + b'{"a":' * 300 + b"1" + b"}" * 300 + b",EVENT}",
             b'{"@timestamp":"TIME","message":"twice","message":"twice","event":"text"}',
             b'{"@timestamp":"TIME","message":"\xff\xfe not UTF-8",EVENT}',
-            b'{"@timestamp":"TIME","message":"stolen","event":{"stream":"another.business","sequence":1}}',
+            b'{"@timestamp":"TIME","message":"stolen","event":{"stream":"%b","sequence":1}}' % STOLEN.encode(),
             b"[1,2,3]",
             b'"text"',
             b'{"@timestamp":"TIME","message":"' + b"\\u0000" * 20 + b'",EVENT}',

@@ -32,6 +32,7 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closed alone it would listen until its thread has taken one more
         self._listener.close()
         self._reset()
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alerts.incidents import Incident
+from alerts.incidents import Incident, Severity
 
 SEALED_AT_MOST = 8_000
 """Events that a shipper holds with numbers given and not yet acknowledged: two requests of twenty batches of 200."""
+_CANARY_S = 2.0
+"""How old the last canary may be when sight is lost: one a second, and up to as much for its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Run:
     killed: bool = False
     spooled: bool = False
     buffer_events: int = 50_000
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,59 +150,99 @@ class Alarms:
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """What is known for certain. `dead`: services that died for good. `lost`: services of which events are really
+    unaccounted for. `poisoned`: the streams that poison was sent as, or claims to be."""
+
+    troubles: Sequence[Trouble] = ()
+    dead: Collection[str] = ()
+    lost: Collection[str] = ()
+    poisoned: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
-    """What may be called late: `grace_s` of the senders, how many restarts in a short time are a crash loop, and how
-    long after the end of a trouble it may still be told, because the watch had to catch up first."""
+    """What may be called late: `grace_s` of the senders, how long nothing must have been seen before the watch calls
+    itself blind, how many restarts in a short time are a crash loop, and how long after the end of a trouble it may
+    still be told, because the watch had to catch up first."""
 
     grace_s: float
+    blind_after_s: float
     crash_loop_restarts: int = 5
     tells_late_s: float = 20.0
 
 
-def alarms(
-    incidents: Iterable[Incident], troubles: Sequence[Trouble], dead: Collection[str], rules: Rules, now: float
-) -> Alarms:
-    """Hold the incidents of these troubles' time against what was really wrong. `dead` are the services that died for
-    good: each must be told, and once."""
+def alarms(incidents: Iterable[Incident], truth: Truth, rules: Rules, now: float) -> Alarms:
+    """Hold the incidents of one drill against what was really wrong in it."""
     known = list(incidents)
-    false: list[str] = []
-    for incident in known:
-        if not any(_explains(trouble, incident, rules, now) for trouble in troubles):
-            false.append(_words(incident, "nothing was wrong there"))
-        elif (
-            incident.is_open
-            and incident.calm_since is None
-            and not (incident.kind in ("down", "instance") and incident.service in dead)
-        ):
-            false.append(_words(incident, "it is over, and still open"))
-        elif (openings := 1 + incident.reopened) > (most := _reasons(incident, troubles, rules, now)):
-            false.append(_words(incident, f"told {openings} times, for {most} faults at most"))
+    false = [_words(each, why) for each in known if (why := _false(each, truth, rules, now))]
     missed: list[str] = []
-    for service in sorted(dead):
+    for service in sorted(truth.dead):
         pages = [one for one in known if one.kind == "down" and one.service == service and one.is_open]
         if not pages:
             missed.append(f"{service} died, and nobody was told")
-        elif not any(notice.delivered_at is not None for notice in pages[0].notices):
+        elif not _went_out(pages[0]):
             missed.append(f"{service} died, and the page never went out")
         false += [_words(one, "told a second time") for one in pages[1:]]
+    for service in sorted(truth.lost):
+        pages = [one for one in known if one.kind == "lossy" and one.service in ("", service) and one.is_open]
+        if not any(_went_out(one) for one in pages):
+            missed.append(f"events of {service} are lost, and {'the page never went out' if pages else 'nobody knows'}")
     blind = [(one.resolved_at or now) - one.began_at for one in known if one.kind in ("blind", "unreachable")]
     return Alarms(tuple(false), tuple(missed), max(blind, default=0.0), len(known))
 
 
+def _went_out(incident: Incident) -> bool:
+    return any(notice.delivered_at is not None for notice in incident.notices)
+
+
+def _false(incident: Incident, truth: Truth, rules: Rules, now: float) -> str:
+    """Why an incident is a false alarm; '' if it is none."""
+    if incident.kind in ("lossy", "lying"):
+        return _falsely_accuses(incident, truth)
+    if not any(_explains(trouble, incident, rules, now) for trouble in truth.troubles):
+        return "nothing was wrong there"
+    is_of_the_dead = incident.kind in ("down", "instance") and incident.service in truth.dead
+    if incident.is_open and incident.calm_since is None and not is_of_the_dead:
+        return "it is over, and still open"
+    if (openings := 1 + incident.reopened) > (most := _reasons(incident, truth.troubles, rules, now)):
+        return f"told {openings} times, for {most} faults at most"
+    return ""
+
+
+def _falsely_accuses(incident: Incident, truth: Truth) -> str:
+    """Of losses and lies. What was over before anybody was told of it is no alarm: the statement is judged for that."""
+    streams = set(incident.evidence.get("streams", ()))
+    is_poison = bool(streams) and streams <= set(truth.poisoned)
+    if incident.kind == "lying":
+        return "" if is_poison else "nobody lied"
+    if is_poison and incident.severity is Severity.WARNING:  # a store has more than it should
+        return ""
+    if not incident.is_open and not incident.notices and incident.evidence.get("pending_s"):
+        return ""
+    is_true = incident.service in truth.lost if incident.service else bool(truth.lost)
+    return "" if is_true else "nothing is lost there"
+
+
 def _explains(trouble: Trouble, incident: Incident, rules: Rules, now: float) -> bool:
-    """Whether a trouble is a good reason for an incident. A service is silent for longer than interval and grace only
-    if it was ill for longer than the grace."""
+    """Whether a trouble is a good reason for an incident: it had begun, and wasn't long over.
+
+    A service is silent for longer than interval and grace only if it was ill for the grace at least: its last beat may
+    have been due just then. It had been so for that long when it was told. So it is with blindness and the last canary.
+    """
     opened = incident.opened_at
-    if trouble.began_at > opened:
+    until = now if trouble.until is None else trouble.until
+    if not trouble.began_at <= opened <= until + rules.tells_late_s:
         return False
-    if incident.kind in ("blind", "unreachable"):
-        until = now if trouble.until is None else trouble.until
-        return opened <= until + rules.tells_late_s and (not trouble.service or incident.kind == "unreachable")
+    if incident.kind == "blind":
+        return not trouble.service and opened - trouble.began_at >= rules.blind_after_s - _CANARY_S
+    if incident.kind == "unreachable":
+        return True
     if incident.kind == "flapping":
         return trouble.service == incident.service
     if incident.kind not in ("down", "instance"):
         return False
-    return trouble.service == incident.service and trouble.lasted_s(now) >= rules.grace_s
+    return trouble.service == incident.service and min(until, opened) - trouble.began_at >= rules.grace_s
 
 
 def _reasons(incident: Incident, troubles: Sequence[Trouble], rules: Rules, now: float) -> int:

@@ -24,6 +24,7 @@ from .poison import Poisoner
 from .reckoning import Alarms
 from .schedule import Schedule
 from .site import REGION, Site
+from .stated import Stated
 
 _SEEN_WITHIN_S = 60.0
 
@@ -35,6 +36,7 @@ class Result:
     schedule: Schedule
     deeds: list[Deed]
     accounts: list[Account]
+    stated: Stated
     alarms: Alarms
     quiet: Quiet
     rate: float
@@ -67,7 +69,8 @@ class Result:
     def is_good(self) -> bool:
         """Whether every promise held."""
         false, missed = self.alarms.false, self.alarms.missed
-        return not (self.unaccounted or self.duplicates or false or missed or self.wrong)
+        stated = self.stated.called_lost or self.stated.wrong
+        return not (self.unaccounted or self.duplicates or stated or false or missed or self.wrong)
 
 
 def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None], stop: threading.Event) -> Result:
@@ -95,14 +98,15 @@ def drill(site: Site, schedule: Schedule, rate: float, say: Callable[[str], None
             auditor = Auditor(site, crew, player, poisoner, beats, say)
             quiet = auditor.wait_quiet()
             say("auditing …")
-            told = auditor.alarms()
             accounts = auditor.accounts()
+            stated = auditor.stated(accounts, quiet)
+            told = auditor.alarms(accounts)
         wrong = [
             *poisoner.wrong,
             *_errors(player.deeds),
             *([f"not quiet: {quiet.trouble}"] if quiet.trouble else []),
         ]
-        return Result(schedule, player.deeds, accounts, told, quiet, achieved, clock.monotonic() - began, wrong)
+        return Result(schedule, player.deeds, accounts, stated, told, quiet, achieved, clock.monotonic() - began, wrong)
     finally:
         crew.end()
 

@@ -42,8 +42,9 @@ def _parts(both: Sequence[str], embedded: Sequence[str] = (), stack: Sequence[st
     return {EMBEDDED: (*both, *embedded), STACK: (*both, *stack)}
 
 
-_ROLES = ("gateway", "indexer", "watch")
+_ROLES = ("gateway", "indexer", "watch", "auditor")
 _SERVERS = ("kafka", "elasticsearch")
+_LINKS = ("kafka-link", "elastic-link")
 
 KINDS: Mapping[str, Kind] = {
     "kill": Kind(
@@ -64,10 +65,10 @@ KINDS: Mapping[str, Kind] = {
         "slowed by an ordinary user)",
         _parts(("gateway", "indexer"), (), _SERVERS), (2.0, 5.0),
     ),
-    "delay": Kind("each piece of data waits", _parts(("network",), (), ("elastic-link",)), (1.0, 5.0), (0.01, 0.25)),
+    "delay": Kind("each piece of data waits", _parts(("network",), (), _LINKS), (1.0, 5.0), (0.01, 0.25)),
     "cut": Kind(
-        "nothing comes through: all senders and the canary, one zone of senders, or Elasticsearch's users",
-        _parts(("network", "zone"), (), ("elastic-link",)), (0.5, 6.0), weight=3,
+        "nothing comes through, to the gateway, from a zone, to Kafka or Elasticsearch",
+        _parts(("network", "zone"), (), _LINKS), (0.5, 6.0), weight=3,
     ),
     "storm": Kind("more indexers come and go", _parts((), (), ("indexers",)), (3.0, 6.0), (1.0, 2.0)),
     "clock": Kind("a sender's wall clock jumps", _parts(("sender",)), (0.0, 0.0), (-3.0e6, 3.0e6)),

@@ -1,8 +1,8 @@
 """One platform under drill, in a folder of its own: its roles by the very commands that a user runs, links that can be
 cut, the senders, and the on-call's telephone.
 
-Embedded: gateway, indexer and watch on a local journal and the lake. On a stack: the same on Kafka and Elasticsearch,
-and the archiver. Boards aren't started: nothing depends on them.
+Embedded: gateway, indexer, watch and auditor on a local journal and the lake. On a stack: the same on Kafka and
+Elasticsearch, and the archiver. Boards aren't started: nothing depends on them.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ port = {boards}
 blind_after_s = {blind}
 instance_pending_s = 3.0
 flush_s = 1.0
+
+[audit]
+statement_s = 1.0
+count_every_s = 5.0
 
 [[alerts.notifiers]]
 name = "on-call"
@@ -116,7 +120,7 @@ class Site:
 
     @property
     def settings(self) -> Settings:
-        """The platform's, as its roles read them, but that Elasticsearch is asked straight and not over a link."""
+        """The platform's, as its roles read them, but that both servers are asked straight and not over a link."""
         assert self._settings is not None
         return self._settings
 
@@ -128,7 +132,7 @@ class Site:
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles of this form."""
-        return ("gateway", "indexer", "archiver", "watch") if self.stack else ("gateway", "indexer", "watch")
+        return ("gateway", "indexer", *(("archiver",) if self.stack else ()), "watch", "auditor")
 
     def role(self, name: str) -> OwnProcess:
         """One role as a process; `indexer-2` is a second indexer. Not started yet, if it is new."""
@@ -196,9 +200,10 @@ class Site:
             name: value for name, value in os.environ.items() if not name.startswith(("LASTBEAT_", "OTEL_"))
         }
         settings = load(self.config)
-        if self.stack and settings.elastic:
-            direct = settings.elastic.model_copy(update={"urls": (self.stack.elasticsearch,)})
-            settings = settings.model_copy(update={"elastic": direct})
+        if self.stack and settings.elastic and settings.kafka:
+            elastic = settings.elastic.model_copy(update={"urls": (self.stack.elasticsearch,)})
+            kafka = settings.kafka.model_copy(update={"bootstrap": self.stack.kafka})
+            settings = settings.model_copy(update={"elastic": elastic, "kafka": kafka})
         self._settings = settings
         settings.run_path.mkdir(parents=True, exist_ok=True)
         for name in self.roles:
@@ -207,11 +212,15 @@ class Site:
 
     def _servers(self, stack: Stack) -> str:
         stack.up()
+        listens, advertised = stack.kafka_link
+        self.links["kafka-link"] = self._opened.enter_context(Relay(listens, advertised))
         self.links["elastic-link"] = self._opened.enter_context(Relay(int(stack.elasticsearch.rpartition(":")[2])))
         self.parts["kafka"] = Server(stack, "kafka", self.clock)
         self.parts["elasticsearch"] = Server(stack, "elasticsearch", self.clock, self._block)
         self._opened.callback(self._remove)
-        return _SERVERS.format(kafka=stack.kafka, elastic=self.links["elastic-link"].port, prefix=self.prefix)
+        return _SERVERS.format(
+            kafka=f"127.0.0.1:{advertised}", elastic=self.links["elastic-link"].port, prefix=self.prefix
+        )
 
     def _remove(self) -> None:
         """Take this drill's topics and indices off the servers again."""

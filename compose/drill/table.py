@@ -40,6 +40,7 @@ def _rows(result: Result) -> list[tuple[str | Text, str | Text, str]]:
         ("dropped and counted", f"{main.total('counted'):,}", "by beats and void batches"),
         ("cut off by SIGKILL", f"{main.total('cut_off'):,}", "the end of what runs without a spool had in memory"),
         _zero("unaccounted", result.unaccounted, ""),
+        _zero("unaccounted by the statement", result.stated.called_lost, "by the platform itself, now or at any time"),
         _zero("visible duplicates", result.duplicates, ""),
         _zero("false alarms", len(result.alarms.false), f"of {result.alarms.told} incidents"),
         _zero("alarms missed", len(result.alarms.missed), ""),
@@ -78,5 +79,6 @@ def _troubles(result: Result) -> list[str]:
         found += [f"{account.store}: run {one.run.name}: {one.why or 'stored more than once'}" for one in account.wrong]
         if account.twice:
             found.append(f"{account.store}: {account.twice} rows bear the number of another")
+    found += [f"the statement: {words}" for words in result.stated.wrong]
     found += [f"false alarm: {words}" for words in result.alarms.false]
     return found + [f"missed: {words}" for words in result.alarms.missed]

@@ -20,10 +20,10 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{link}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocol}
 log.dirs={data}
 auto.create.topics.enable=false
 log.message.timestamp.type=LogAppendTime
@@ -60,12 +60,19 @@ appender.file.strategy.max=2
 
 
 def start(home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
-    """Start it on `ports`. Formats its storage the first time. Doesn't wait until it serves."""
-    port, controller = ports
+    """Start it on `ports`: its own, its controller's and, if there are more, those of another listener and what that
+    tells clients. Formats its storage the first time. Doesn't wait until it serves."""
+    port, controller, *other = ports
+    link, advertised = (f",LINK://127.0.0.1:{each}" for each in other) if other else ("", "")
+    protocol = ",LINK:PLAINTEXT" if other else ""
     data, logs = home / "data", home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     properties, logging = home / "server.properties", home / "log4j2.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=data))
+    properties.write_text(
+        _PROPERTIES.format(
+            port=port, controller=controller, link=link, advertised=advertised, protocol=protocol, data=data
+        )
+    )
     logging.write_text(_LOGGING.format(logs=logs))
     runner.own(home)
     java = [str(jdk / "bin" / "java"), "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]

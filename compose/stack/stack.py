@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shippers.clock import Clock
-from shippers.errors import Unavailable
+from shippers.errors import Misconfigured, Unavailable
 
 from . import elastic, kafka
 from .fetch import fetch_elasticsearch, fetch_kafka, software_folder
@@ -31,10 +31,14 @@ from .server import Process, Runner, ServerFailed, end_of, free_ports
 SERVERS = ("kafka", "elasticsearch")
 _READY_WITHIN_S = 180.0
 _STARTS = 4
+_OWN_PORTS = 3
 
-Ports = Mapping[str, tuple[int, int]]
+Ports = Mapping[str, tuple[int, ...]]
 PREFERRED_PORTS: Ports = {"kafka": kafka.PREFERRED_PORTS, "elasticsearch": elastic.PREFERRED_PORTS}
 ANY_PORTS: Ports = dict.fromkeys(SERVERS, (0, 0))
+LINKED_PORTS: Ports = {"kafka": (0, 0, 0, 0), "elasticsearch": (0, 0)}
+"""With one more listener of Kafka's, which tells its clients another port than its own: whoever listens there stands
+between them, and can cut them off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,14 @@ class Stack:
     def kafka(self) -> str:
         """Kafka's bootstrap address, host:port. Raises Unavailable before the first `up`."""
         return f"127.0.0.1:{self._ports('kafka')[0]}"
+
+    @property
+    def kafka_link(self) -> tuple[int, int]:
+        """Where Kafka's other listener is, and the port that it tells its clients: see LINKED_PORTS."""
+        ports = self._ports("kafka")
+        if len(ports) < len(LINKED_PORTS["kafka"]):
+            raise Misconfigured(f"the Kafka in {self.home} was started without a link that can be cut")
+        return ports[2], ports[3]
 
     @property
     def elasticsearch(self) -> str:
@@ -127,7 +139,7 @@ class Stack:
                 return
             except ServerFailed:
                 ports = self._ports(name)
-                if not left or self.process(name) is not None or free_ports(ports) == ports:
+                if not left or self.process(name) is not None or _still_free(ports) == ports:
                     raise
                 self._console.print(f"{name}: another process took one of its ports {ports}; starting it on others")
 
@@ -138,7 +150,7 @@ class Stack:
         fetch, start = _SOFTWARE[name]
         files = fetch(software, self._console)
         try:
-            ports = free_ports(self._ports(name))
+            ports = _still_free(self._ports(name))
         except Unavailable:
             ports = free_ports(self._wanted[name])
         (home / "ports.json").write_text(json.dumps(ports))
@@ -192,6 +204,11 @@ def _passable(folder: Path) -> bool:
         return bool(folder.stat().st_mode & stat.S_IXOTH)
     except FileNotFoundError:
         return True  # we'll make it
+
+
+def _still_free(ports: Sequence[int]) -> list[int]:
+    """The same ports, those replaced that are taken; but what Kafka only tells its clients is another's to open."""
+    return [*free_ports(ports[:_OWN_PORTS]), *ports[_OWN_PORTS:]]
 
 
 def _size(folder: Path) -> int:

@@ -1,6 +1,7 @@
 """Roles with their code broken on purpose, started as `python mutants.py <name> <role> …`: what a drill must find.
 
-Each breaks one promise that the indexer rests on, and nothing else. Nobody but the drill's tests runs this.
+Each breaks one promise that the indexer or the auditor rests on, and nothing else. Nobody but the drill's tests runs
+this.
 """
 
 from __future__ import annotations
@@ -58,7 +59,36 @@ def ignore_item_errors() -> None:
     rounds.read = lambda _answer, _count: None  # type: ignore[attr-defined]
 
 
-MUTANTS = {mutant.__name__: mutant for mutant in (commit_first, drop_one_retry, ignore_item_errors)}
+def get_nothing_back() -> None:
+    """What is lost is found, and stays so: else it would be back before anybody else could look."""
+    from alerts.audit.auditor import Auditor
+
+    Auditor.recover_step = lambda _self: None  # type: ignore[method-assign]
+
+
+def see_no_hole() -> None:
+    """The auditor takes every number up to the last for stored."""
+    from alerts.audit.accounts import LedgerAccounts
+
+    LedgerAccounts.missing = lambda _self, _sink, _stream, _first, _last: []  # type: ignore[method-assign]
+
+
+def see_a_hole() -> None:
+    """The auditor takes one number of every stream, once it is durable, for missing."""
+    from alerts.audit.accounts import LedgerAccounts
+
+    missing = LedgerAccounts.missing
+
+    def mutant(self: Any, sink: str, stream: str, first: int, last: int) -> list[tuple[int, int]]:
+        return sorted([*missing(self, sink, stream, first, last), *([(7, 7)] if first <= 7 <= last else [])])
+
+    LedgerAccounts.missing = mutant  # type: ignore[method-assign]
+
+
+MUTANTS = {
+    mutant.__name__: mutant
+    for mutant in (commit_first, drop_one_retry, ignore_item_errors, get_nothing_back, see_no_hole, see_a_hole)
+}
 
 if __name__ == "__main__":
     from compose.__main__ import main

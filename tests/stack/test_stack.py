@@ -22,6 +22,7 @@ from rich.console import Console
 
 from collector.journal.kafka import KafkaJournal
 from collector.settings import KafkaSettings
+from compose.drill.proxy import Relay
 from compose.stack import ANY_PORTS, Stack, fetch, java, kafka
 from compose.stack import stack as stack_module
 from compose.stack.server import Process, Runner, free_ports
@@ -222,6 +223,35 @@ def test_ports_that_are_taken_are_replaced_by_free_ones() -> None:
     assert port not in (first, second)
     assert first != second
     assert max(first, second) < 32_768, "a client of a server that is down must not be given the server's port"
+
+
+def test_who_comes_to_kafka_by_its_link_can_be_cut_off_and_a_restart_leaves_the_link_where_it_is(
+    stack: Stack, kafka_settings: KafkaSettings
+) -> None:
+    listens, advertised = stack.kafka_link
+    over = kafka_settings.model_copy(update={"bootstrap": f"127.0.0.1:{advertised}"})
+    with Relay(listens, advertised) as relay:
+        with closing(KafkaJournal(over, CLOCK)) as journal:
+            journal.append([batch(1)])
+            relay.cut()
+            with pytest.raises(Unavailable):
+                journal.append([batch(2)])
+        with closing(KafkaJournal(kafka_settings, CLOCK)) as straight:
+            straight.append([batch(3)])
+        relay.mend()
+        stack.down("kafka")
+        stack.up("kafka")
+        assert stack.kafka_link == (listens, advertised), "though the relay holds that port"
+        with closing(KafkaJournal(over, CLOCK)) as journal:
+            journal.append([batch(4)])
+
+
+def test_a_kafka_that_was_not_asked_for_one_has_no_link(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, CLOCK, ports=ANY_PORTS)
+    (stack.home / "kafka").mkdir(parents=True)
+    (stack.home / "kafka" / "ports.json").write_text("[19092, 19093]")
+    with pytest.raises(Misconfigured, match="without a link"):
+        _ = stack.kafka_link
 
 
 def test_a_port_that_is_taken_after_it_was_chosen_moves_the_server_elsewhere(

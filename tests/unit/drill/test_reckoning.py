@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.incidents import Incident, Notice, Severity, Status
-from compose.drill.reckoning import Kept, Rules, Run, Trouble, alarms, balance
+from compose.drill.reckoning import Kept, Rules, Run, Trouble, Truth, alarms, balance
 
 NOW = 1_000.0
-RULES = Rules(grace_s=2.0)
+RULES = Rules(grace_s=2.0, blind_after_s=4.0)
 DELIVERED = (Notice("on-call", "firing", 500.0, 500.0, 1, 501.0),)
 
 
@@ -101,8 +102,8 @@ def incident(kind="down", service="pay", opened_at=500.0, *, resolved=True, reop
     )  # fmt: skip
 
 
-def judged(incidents, troubles=(), dead=()):
-    return alarms(incidents, troubles, dead, RULES, NOW)
+def judged(incidents, troubles=(), dead=(), **more):
+    return alarms(incidents, Truth(troubles, dead, **more), RULES, NOW)
 
 
 def test_an_incident_without_any_trouble_is_false():
@@ -120,6 +121,8 @@ def test_a_service_that_was_away_for_long_enough_is_rightly_called_down():
         Trouble(495, 502, "shop"),  # another's
         Trouble(501, 520, "pay"),  # began afterwards
         Trouble(490, 502),  # the platform was blind: nobody may be accused for that
+        Trouble(498.5, 502, "pay"),  # not yet ill for long enough when it was told
+        Trouble(460, 470, "pay"),  # long over
     ],
 )
 def test_any_other_trouble_is_no_reason_to_call_it_down(trouble):
@@ -130,6 +133,8 @@ def test_blindness_is_told_rightly_while_there_is_some_and_not_long_after():
     blind = incident("blind", "")
     assert not judged([blind], [Trouble(490, 495)]).false
     assert judged([blind], [Trouble(400, 410)]).false
+    assert not judged([blind], [Trouble(498, 510)]).false, "the last canary was on its way, and old"
+    assert judged([blind], [Trouble(498.5, 510)]).false, "sooner than it may say so"
     assert judged([blind], [Trouble(490, 495, "pay")]).false
 
 
@@ -150,6 +155,49 @@ def test_who_died_must_be_told_once_and_delivered():
     assert (told.false, told.missed) == ((), ())
     assert judged([incident(resolved=False)] * 2, death, {"pay"}).false
     assert judged([incident()], death, {"pay"}).missed, "resolved, though nobody came back"
+
+
+def lossy(service="pay", **how) -> Incident:
+    return replace(incident("lossy", service, **how), evidence={"pending_s": 15.0})
+
+
+@pytest.mark.parametrize("service", ["pay", ""])
+def test_nothing_is_lost_in_a_sound_drill_whatever_the_trouble(service):
+    troubles = [Trouble(495, 502, "pay"), Trouble(490, 510)]
+    assert judged([lossy(service)], troubles).false
+    assert judged([lossy(service, resolved=False, notices=())], troubles).false, "nobody was told yet, but will be"
+
+
+def test_a_loss_that_was_over_before_anybody_was_told_is_no_alarm():
+    assert not judged([lossy(notices=())]).false
+    stores_differ = replace(lossy("", notices=()), evidence={"pending_s": 0.0})
+    assert judged([stores_differ]).false
+
+
+def test_what_is_lost_must_be_told():
+    assert "nobody knows" in judged([], lost={"pay"}).missed[0]
+    assert judged([lossy()], lost={"pay"}).missed, "resolved, though it is lost"
+    assert "never went out" in judged([lossy(resolved=False, notices=())], lost={"pay"}).missed[0]
+    for told in (lossy(resolved=False), lossy("", resolved=False)):
+        found = judged([told], lost={"pay"})
+        assert (found.false, found.missed) == ((), ())
+    assert judged([lossy("shop", resolved=False)], lost={"pay"}).false
+
+
+def test_only_who_was_poisoned_may_be_said_to_lie():
+    def lying(*streams):
+        return replace(incident("lying", "", resolved=False), evidence={"streams": list(streams)})
+
+    assert not judged([lying("a.business")], poisoned={"a.business"}).false
+    assert judged([lying("a.business", "b.business")], poisoned={"a.business"}).false
+    assert judged([lying()], poisoned={"a.business"}).false
+
+
+def test_a_store_may_have_more_than_it_should_of_what_poison_claims():
+    more = replace(lossy("", resolved=False), severity=Severity.WARNING, evidence={"streams": ["a.business"]})
+    assert not judged([more], poisoned={"a.business"}).false
+    assert judged([replace(more, severity=Severity.PAGE)], poisoned={"a.business"}).false, "it lacks something"
+    assert judged([more]).false
 
 
 def test_the_longest_blind_time_is_told():
