@@ -133,6 +133,7 @@ class KafkaReader:
         from kafka import errors
 
         _keep_it_informed(consumer)
+        _let_it_unpark(consumer)
         if self._group is not None:
             _hold_to_its_rejoin(consumer)
         try:
@@ -405,6 +406,14 @@ def _keep_it_informed(consumer: Any) -> None:
     if cluster._refresh_loop_future is not None and cluster._refresh_loop_future.is_done:
         cluster._refresh_loop_future = None
         cluster.start_refresh_loop()
+
+
+def _let_it_unpark(consumer: Any) -> None:
+    """kafka-python 3.0.12 parks what it holds of a paused partition, and takes it up again only while nothing is in its
+    hands. What is used up stays in its hands: so of several that were parked all but one would never be read again."""
+    fetcher = consumer._fetcher
+    if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
+        fetcher._next_partition_records = None
 
 
 def _end(one: Record | Gap) -> int:

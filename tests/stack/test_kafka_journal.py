@@ -14,8 +14,9 @@ from kafka import TopicPartition as Place
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from collector.foreign.stream import foreign_stream
+from collector.journal import kafka_reader
 from collector.journal.kafka import KafkaJournal
-from collector.ports import Gap, TopicPartition
+from collector.ports import Gap, Record, TopicPartition
 from collector.settings import KafkaSettings
 from shippers.batch import MAX_BODY_BYTES, Header, seal
 from shippers.clock import SystemClock
@@ -310,3 +311,21 @@ def test_batches_are_kept_packed_and_a_reader_unpacks_no_more_than_it_needs(
         finally:
             tracemalloc.stop()
     assert peak < 80 * 1024**2 < sum(len(one.body) for one in sent)
+
+
+def test_all_partitions_that_were_paused_in_the_middle_are_read_on(
+    journal: KafkaJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_reader, "_SLICE", 1)  # so that of each some is handed out, and some is held
+    journal.append([batch(n, instance=f"pay-{n % 12:02d}", boot=f"boot{n % 12:04d}") for n in range(1, 121)])
+    with closing(journal.reader(None, ["business"])) as reader:
+        read: list[Record] = []
+        while len(paused := {record.tp for record in read}) < 3:
+            reader.pause(list(paused))
+            read += reader.poll(1, 0.2)
+        reader.pause(list(paused))
+        assert reader.poll(1, 0.2) == []
+        assert len(read) < 120
+        reader.resume(list(reader.assigned()))
+        read += read_until(reader, lambda some: len(read) + len(some) >= 120, within_s=10)
+    assert sorted(numbers(read)) == list(range(1, 121))
