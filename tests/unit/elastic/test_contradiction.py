@@ -86,8 +86,13 @@ def client() -> StoringClient:
 
 
 @pytest.fixture
-def sink(client: StoringClient) -> ElasticSink:
-    return ElasticSink(ElasticSettings(in_flight=1, patience_s=1), FakeClock(NOON), client=client)
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture
+def sink(client: StoringClient, clock: FakeClock) -> ElasticSink:
+    return ElasticSink(ElasticSettings(in_flight=1, patience_s=1), clock, client=client)
 
 
 def refunded(number: int) -> bytes:
@@ -194,13 +199,15 @@ def test_it_is_looked_at_once_nothing_of_it_is_pending_and_by_then_at_all_of_it(
     ],
 )
 def test_without_an_answer_nothing_is_called_a_lie_and_nothing_waits(
-    client: StoringClient, sink: ElasticSink, look: Answer | Exception
+    client: StoringClient, sink: ElasticSink, clock: FakeClock, look: Answer | Exception
 ) -> None:
     sink.write([record(0, batch(1, 3))])
-    client.looks = [look]
-    assert counts(sink.write([record(1, of_another(1, 3))])) == [(0, 3, 0, False)]
+    client.looks, began = [look], clock.monotonic()
+    outcomes = sink.write([record(1, of_another(1, 3)), record(2, batch(4, 2, bad={5: b'{"message":"no time"}'}))])
+    assert counts(outcomes) == [(0, 3, 0, False), (1, 0, 1, False)]
+    assert clock.monotonic() == began, "its neighbours' dead letters don't wait for another round"
     assert len(client.asked) == 1, "it does not insist"
-    assert client.letters == {}
+    assert list(client.letters) == [f"{PAY}:5"]
     assert sink.stats()["duplicates_not_compared"] == 3
 
 
