@@ -215,6 +215,7 @@ def boards(config: Config = None, until_stdin_closes: UntilStdinCloses = False) 
 def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
     from . import wiring
     from .settings import load
+    from .stopping import leave
 
     if until_stdin_closes:
         wiring.end_with_parent()
@@ -232,6 +233,7 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
             wiring.run_auditor(settings)
         case "boards":
             wiring.run_boards(settings, config)
+    leave()
 
 
 def main() -> None:

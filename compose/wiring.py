@@ -29,6 +29,7 @@ from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
 
 from .health import served
+from .memory import keep_buffers
 from .settings import Settings
 from .stopping import stop_on_signal
 
@@ -52,6 +53,7 @@ def run_gateway(settings: Settings) -> None:
 
 def run_indexer(settings: Settings) -> None:
     """The role `indexer`: from the journal to the store that answers. Ends on SIGTERM."""
+    keep_buffers()
     with ExitStack() as stack:
         if settings.elastic:
             state = stack.enter_context(closing(open_state(settings)))

@@ -102,6 +102,7 @@ class Auditor:
         self._ends: dict[TopicPartition, int] = {}
         self._loaded = False
         self._round = 0
+        self._as_of: float | None = None  # when all beats were read last: a statement speaks of nothing later
         self._under_way: dict[str, int] = {}  # what was sent again, and the round whose ends lie behind it
         self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
@@ -135,7 +136,8 @@ class Auditor:
             self._load()
         self._round += 1
         seen, now = self._clock.monotonic(), self._clock.time()
-        self._read()
+        if self._read():
+            self._as_of = now
         # In this order: what the ledger has is older than the ends, so that an end is only passed by what came later.
         self._accounts.refresh()
         self._ends = self._data.ends()
@@ -162,9 +164,10 @@ class Auditor:
         self._loaded = True
         log.info("audits %d processes, from where it was", len(self.roll.boots))
 
-    def _read(self) -> None:
-        """Read beats to the end, or for as long as READ_BUDGET_S: the rest is the next pass's."""
-        until = self._clock.monotonic() + READ_BUDGET_S
+    def _read(self) -> bool:
+        """Read the beats that are there by now, or for as long as READ_BUDGET_S: then False, and the rest is the next
+        pass's. There is no end to those that come meanwhile."""
+        until, ends = self._clock.monotonic() + READ_BUDGET_S, self._beats.ends()
         wait_s = 0.0
         while self._clock.monotonic() < until:
             try:
@@ -173,7 +176,7 @@ class Auditor:
                 self._tell(gap)
                 continue
             if not records and not any(self._beats.lag().values()):
-                return
+                return True
             wait_s = POLL_S
             for record in records:
                 self._positions[record.tp] = record.next_offset
@@ -188,6 +191,9 @@ class Auditor:
                     boot = self.roll.apply(beat, record.tp, record.offset, self._round, seen)
                     if boot is not None:
                         self.assessor.hear(boot)
+            if all(self._positions.get(tp, 0) >= end for tp, end in ends.items()):
+                return True
+        return False
 
     def _tell(self, gap: Gap) -> None:
         self.gaps += 1
@@ -207,11 +213,11 @@ class Auditor:
             self._say_changes()
             save_findings(self._state, self.assessor)
             self._state_at = float("-inf")  # whoever reads the findings finds the same in the statement
-        if (began >= self._state_at or self.assessor.news) and self._lease.mine:
+        if self._as_of is not None and (began >= self._state_at or self.assessor.news) and self._lease.mine:
             self.assessor.news = False
             unsaid = self._unheard.step(self.assessor.sinks, began, now)
             self._statement = work_out(
-                self.roll, self._accounts, self.assessor, self._ends, now, counted=self._counted, unsaid=unsaid
+                self.roll, self._accounts, self.assessor, self._ends, self._as_of, counted=self._counted, unsaid=unsaid
             )
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)

@@ -31,6 +31,23 @@ stop.wait()
 print("was told", flush=True)
 threading.Event().wait()
 """
+IN_A_LIBRARY = """
+import threading
+import duckdb
+from compose.stopping import leave
+
+began = threading.Event()
+
+def count():
+    con = duckdb.connect()
+    began.set()
+    con.execute("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
+
+threading.Thread(target=count, daemon=True).start()
+began.wait()
+print("all is closed")
+leave()
+"""
 
 
 def start(script: str) -> subprocess.Popen[str]:
@@ -64,3 +81,7 @@ def test_what_hangs_when_it_was_told_to_stop_is_ended_all_the_same() -> None:
     code, out, err = ended(process)
     assert (code, out) == (1, "was told\n")
     assert "not done in 0 s, a server doesn't answer" in err
+
+
+def test_a_count_that_nobody_waits_for_does_not_abort_the_process() -> None:
+    assert ended(start(IN_A_LIBRARY)) == (0, "all is closed\n", "")

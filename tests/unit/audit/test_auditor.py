@@ -7,8 +7,11 @@ import json
 import pytest
 
 from alerts.audit import assess
+from alerts.audit.statement import read_statement
 from collector.ledger.intervals import Interval
+from collector.ports import Reader, Record
 from shippers.batch import Header, seal
+from shippers.clock import FakeClock
 from shippers.errors import Unavailable
 from tests.unit.audit.books import DAY, Sender, World, with_a_sink_added_later
 
@@ -463,3 +466,54 @@ def test_a_stream_that_lacks_nothing_costs_no_judging_and_is_proven(monkeypatch:
     pay.beat()
     world.run(3)
     assert judged != []
+
+
+class SlowBeats:
+    """A reader of beats that hands out one at a time, each of which takes a second."""
+
+    def __init__(self, inner: Reader, clock: FakeClock) -> None:
+        self._inner, self._clock = inner, clock
+
+    def poll(self, max_bytes: int, timeout_s: float) -> list[Record]:
+        self._clock.advance(1.0)
+        return self._inner.poll(1, timeout_s)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def test_a_statement_is_as_of_when_all_beats_were_read_and_not_later() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    for _ in range(6):
+        pay.beat()
+    world.auditor._beats = SlowBeats(world.auditor._beats, world.clock)  # type: ignore[assignment]
+    stored_at = world.clock.time()
+    world.sinks["lake"].step()
+    world.auditor.step()
+    assert read_statement(world.state) is None, "what it has not read yet may say anything"
+    while read_statement(world.state) is None:
+        world.auditor.step()
+    read_at = world.clock.time()
+    assert stored_at < world.statement.head.at < read_at
+    assert world.statement.of("lake").emitted == 10
+
+
+def test_beats_that_come_all_the_time_keep_no_statement_from_being_written() -> None:
+    world = World()
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beat()
+    poll = world.auditor._beats.poll
+
+    def one_more_comes(max_bytes: int, timeout_s: float) -> list[Record]:
+        world.canary()
+        return poll(1, timeout_s)
+
+    world.auditor._beats.poll = one_more_comes  # type: ignore[method-assign]
+    world.sinks["lake"].step()
+    world.auditor.step()
+    assert world.statement.head.at == world.clock.time()

@@ -29,6 +29,9 @@ class Late:
     def lag(self) -> Mapping[TopicPartition, int]:
         return {} if self._is_late else self._reader.lag()
 
+    def ends(self) -> Mapping[TopicPartition, int]:
+        return {} if self._is_late else self._reader.ends()
+
 
 @pytest.mark.parametrize("wait_s", [0.0, 4.0])
 def test_what_was_durable_before_a_sink_kept_accounts_is_not_called_lost(wait_s: float) -> None:
