@@ -171,7 +171,8 @@ class Outcome:
     those of its numbers that the store lacks and the dead letters hold, by now or since earlier; every other number of
     the header is in the store. `void_numbers` are those of them that are there as void: given up before they came.
 
-    `at_odds` is the header of a sound batch that became a dead letter because its numbers hold other events.
+    `at_odds` is the header of a sound batch whose numbers hold other events: what of it is not stored became one dead
+    letter, and `header` is None if nothing else came of it.
     """
 
     record: Record

@@ -110,7 +110,18 @@ class ScriptedSink:
             if self._is_settled(record):
                 return Outcome(record, duplicate=dead_letters.count_lines(record))
             return self._bury(record, f"{error.code}: {error}")
+        if self._is_at_odds(record, header):
+            return dataclasses.replace(self._bury(record, dead_letters.OTHER_CONTENT), at_odds=header)
         return self._with_numbers(self._store(record, header), header)
+
+    def _is_at_odds(self, record: Record, header: Header) -> bool:
+        """Whether a sender's own batch comes under numbers that all are there, with other lines."""
+        if header.replay or header.void is not None or record.foreign or record.refused or self._is_settled(record):
+            return False
+        if self._ledger.missing(header.stream, header.first, header.last):
+            return False
+        said = {f"{header.stream}:{header.first + i}": line for i, line in enumerate(record.body.split(b"\n")[:-1])}
+        return any(self.events.get(id_, line) != line for id_, line in said.items())
 
     def _with_numbers(self, outcome: Outcome, header: Header) -> Outcome:
         """What is in the store, and what is among the dead letters, is seen there."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from elastic_transport import NodeConfig, Serializer, Transport, TransportError
+from elastic_transport.client_utils import DEFAULT
 
 from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Misconfigured, Unavailable
@@ -59,11 +60,16 @@ class ElasticClient:
             max_dead_node_backoff=5.0,
         )
 
-    def send(self, method: str, path: str, body: bytes | None = None, media: str = JSON) -> Answer:
-        """One request; what the answer says is the caller's to judge. Raises Unavailable if no whole answer came."""
+    def send(
+        self, method: str, path: str, body: bytes | None = None, media: str = JSON, *, timeout_s: float | None = None
+    ) -> Answer:
+        """One request; what the answer says is the caller's to judge. Raises Unavailable if no whole answer came, or
+        not within `timeout_s`, where the settings give more."""
         headers = {"accept": JSON} if body is None else {"accept": JSON, "content-type": media}
         try:
-            answer = self._transport.perform_request(method, path, body=body, headers=headers)
+            answer = self._transport.perform_request(
+                method, path, body=body, headers=headers, request_timeout=DEFAULT if timeout_s is None else timeout_s
+            )
         except TransportError as error:
             raise Unavailable(
                 f"Elasticsearch at {self._where} can't be reached ({error.message}); is it running?"

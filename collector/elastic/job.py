@@ -22,7 +22,8 @@ class Job:
     `letters` are its events that are to become dead letters; they count as dead only once those are kept.
     `unproven` marks a void batch of which it isn't known yet whether some of its events are here all the same.
     `lost` are the numbers that the dead letters hold, `void` those of them that are there as void. A `broken` batch
-    settles no numbers.
+    settles no numbers. `again` are the positions of lines that were there already, as long as nobody has looked whether
+    they are the same; they count as duplicates. `at_odds` says that they were not.
     """
 
     record: Record
@@ -37,6 +38,8 @@ class Job:
     lost: tuple[Interval, ...] = ()
     void: tuple[Interval, ...] = ()
     broken: bool = False
+    again: list[int] = field(default_factory=list)
+    at_odds: bool = False
     _lines: Sequence[bytes] = ()
 
     @property
@@ -63,7 +66,7 @@ class Job:
     def resume(self, record: Record) -> None:
         """Go on with what is pending: its record came again."""
         self.record = record
-        if self.pending:
+        if self.pending or self.again:
             assert self.header is not None
             prove(self.header, record.body)
 
@@ -75,7 +78,9 @@ class Job:
             return Outcome(self.record, self.stored, self.duplicate, self.dead)
         lost = tuple(IntervalSet(self.lost)) if self.lost else ()
         void = tuple(IntervalSet(self.void)) if self.void else ()
-        return Outcome(self.record, self.stored, self.duplicate, self.dead, False, self.header, lost, void)
+        odd = self.header if self.at_odds else None
+        header = None if odd and not self.stored and not lost else self.header  # then it settles nothing itself
+        return Outcome(self.record, self.stored, self.duplicate, self.dead, False, header, lost, void, odd)
 
     def body(self, positions: Sequence[int]) -> tuple[bytes, ...]:
         """The bulk body for these of its lines, in parts."""
@@ -116,6 +121,20 @@ class Job:
         self.letters.append(dataclasses.replace(letter, reason=reason))
         self.pending = ()
 
+    def bury_used(self) -> None:
+        """Make one dead letter of those lines whose numbers were there already, for they hold other events."""
+        header = self.header
+        assert header is not None
+        letter = dead_letters.of_batch(self.record, header, dead_letters.OTHER_CONTENT, self.record.appended_at)
+        count = len(self.again)
+        if count < header.count:
+            positions = sorted(self.again)
+            original = b"".join([self.lines[position] + b"\n" for position in positions])
+            letter = dataclasses.replace(letter, first=header.first + positions[0], count=count, original=original)
+        self.letters.append(letter)
+        self.duplicate -= count
+        self.again, self.at_odds = [], True
+
     def bury_void(self, numbers: Interval) -> None:
         """Keep the numbers of a void batch; those that aren't in `numbers` are accounted for already."""
         header = self.header
@@ -126,7 +145,8 @@ class Job:
         """Its letters are kept; those that aren't `fresh` were there before."""
         for letter, new in zip(self.letters, fresh, strict=True):
             numbers = (letter.first, letter.first + letter.count - 1)
-            self.lost += (numbers,)
+            if not dead_letters.has_used_numbers(letter):
+                self.lost += (numbers,)
             if dead_letters.is_void(letter):
                 self.void += (numbers,)
             if new:

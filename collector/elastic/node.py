@@ -43,11 +43,11 @@ class LeanNode(BaseNode):
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        del request_timeout  # one for all, in the node's settings
         started = time.perf_counter()
         sent = dict(self.headers.items()) | dict((headers or HttpHeaders()).items())
         connection = self._take()
         try:
+            self._set_timeout(connection, request_timeout)
             connection.request(method, self.path_prefix + target, body, sent)
             answer = connection.getresponse()
             data = answer.read()
@@ -84,6 +84,14 @@ class LeanNode(BaseNode):
         if self._tls is not None:
             return http.client.HTTPSConnection(self.host, self.port, context=self._tls, **common)
         return http.client.HTTPConnection(self.host, self.port, **common)
+
+    def _set_timeout(self, connection: http.client.HTTPConnection, wanted: DefaultType | float | None) -> None:
+        usual = self.config.request_timeout
+        timeout = min(wanted, usual or wanted) if isinstance(wanted, int | float) else usual
+        if connection.timeout != timeout:
+            connection.timeout = timeout
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout)
 
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:

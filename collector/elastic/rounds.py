@@ -163,6 +163,7 @@ def _settle_one(job: Job, position: int, item: Item) -> bool:
         job.stored += 1
     elif item.fate is Fate.DUPLICATE:
         job.duplicate += 1
+        job.again.append(position)
     elif item.fate is Fate.DEAD:
         job.bury(position, item.why)
     else:

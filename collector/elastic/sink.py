@@ -1,6 +1,7 @@
 """ElasticSink: batches into indices by region and day, each event once.
 
-What can't be stored becomes a dead letter, durable before the outcome says so. What is turned away for now is sent
+What can't be stored becomes a dead letter, durable before the outcome says so, and so does what bears the numbers of
+other events. What is turned away for now is sent
 again, and only that. Trouble with one index holds back that index; trouble with the cluster or the credentials stops
 everything, loudly. It never opens a line, and never makes an index for a day that was deleted.
 """
@@ -24,6 +25,7 @@ from shippers.errors import BadBatch, LastbeatError
 
 from . import bulk, names, template
 from .client import Denied, ElasticClient, ElasticError, quoted
+from .contradiction import Contradictions
 from .days import DeletedDays
 from .dead import ElasticDeadLetters
 from .job import Job
@@ -62,6 +64,7 @@ class ElasticSink:
         self._placement = Placement(self._client, settings, DeletedDays(state), clock)
         self._dead = ElasticDeadLetters(self._client, settings)
         self._rounds = Rounds(self._client, settings, clock)
+        self._contradictions = Contradictions(self._client, clock)
         self._lock = threading.Lock()
         self._headers = HeaderReader()
         self._unsettled: dict[tuple[TopicPartition, int], Job] = {}
@@ -81,6 +84,7 @@ class ElasticSink:
             outcomes = [job.outcome() for job in jobs]  # of the records as they were given, which remembering strips
         finally:
             with self._lock:
+                self._contradictions.pass_over(jobs)
                 self._remember(jobs)
         if error is not None and jobs and not any(job.settled for job in jobs):
             raise error
@@ -185,8 +189,11 @@ class ElasticSink:
                 self._place(jobs)
                 ready = [job for job in jobs if job.pending and job.index not in self._blocked]
             report = self._rounds.run(ready)
+            lying = self._contradictions.among(jobs) if report.error is None else ()
             with self._lock:
                 self._heed(report)
+                for job in lying:
+                    job.bury_used()
                 self._bury(jobs)
                 unproven = [job for job in jobs if job.unproven]
                 for job in unproven:
@@ -276,4 +283,9 @@ class ElasticSink:
     def stats(self) -> dict[str, Any]:
         """The present pace, for metrics and for people."""
         pace = self._rounds.pace
-        return {"request_bytes": pace.size_bytes, "in_flight": pace.in_flight, "blocked": list(self.blocked)}
+        return {
+            "request_bytes": pace.size_bytes,
+            "in_flight": pace.in_flight,
+            "blocked": list(self.blocked),
+            "duplicates_not_compared": self._contradictions.left_out,
+        }

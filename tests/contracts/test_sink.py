@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.dead_letters import has_used_numbers
 from collector.foreign.seal import Sealer
 from collector.foreign.stream import foreign_stream
 from collector.ports import Outcome, Record, TopicPartition, topic_of
@@ -241,6 +242,29 @@ def test_a_batch_that_breaks_the_contract_is_dead_as_a_whole_and_a_sound_copy_is
     assert (letter.first, letter.count, letter.original) == (1, 3, broken.body)
     assert counts(kept.sink.write([record(1, sound)])) == [(3, 0, 0)]
     assert kept.ids() == ids(1, 2, 3)
+
+
+def test_other_events_under_used_numbers_are_one_dead_letter_and_are_said(kept: Kept) -> None:
+    kept.sink.write([record(0, batch(1, 3)), record(1, batch(4, 3))])
+    other = batch(4, 3, bad={number: line(number).replace(b"paid", b"refunded") for number in (4, 5, 6)})
+    lying, honest = kept.sink.write([record(2, other), record(3, batch(1, 3))])
+    assert counts([lying, honest]) == [(0, 0, 3), (0, 3, 0)]
+    assert (lying.header, honest.at_odds) == (None, None)
+    assert lying.at_odds == other.header
+    [letter] = kept.dead()
+    assert has_used_numbers(letter)
+    assert (letter.first, letter.count, letter.original) == (4, 3, other.body)
+    assert kept.ids() == ids(1, 2, 3, 4, 5, 6)
+
+
+def test_replays_and_foreign_records_may_bear_used_numbers(kept: Kept) -> None:
+    kept.sink.write([record(0, batch(1, 3))])
+    other = batch(1, 3, bad={number: line(number).replace(b"paid", b"refunded") for number in (1, 2, 3)})
+    replay = Batch(dataclasses.replace(other.header, replay=True), other.body)
+    outcomes = kept.sink.write([record(1, replay), dataclasses.replace(record(2, other), foreign=True)])
+    assert counts(outcomes) == [(0, 3, 0), (0, 3, 0)]
+    assert [outcome.at_odds for outcome in outcomes] == [None, None]
+    assert kept.dead() == []
 
 
 def test_a_header_that_can_not_be_read_is_a_dead_letter_with_its_body(kept: Kept) -> None:

@@ -10,16 +10,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from alerts.state.memory import MemoryState
 from collector.elastic.client import ElasticClient
 from collector.elastic.dead import ElasticDeadLetters
 from collector.elastic.names import event_patterns
 from collector.elastic.sink import ElasticSink
+from collector.ledger.keeper import LedgerKeeper
 from collector.ports import Outcome, Record
 from collector.settings import ElasticSettings
 from shippers.clock import SystemClock
 from shippers.errors import Unavailable
 from tests.servers import elastic_settings, elasticsearch_url, remove, shared_stack
-from tests.stack.elastic_events import NOON, PAY, batch, record
+from tests.stack.elastic_events import NOON, PAY, batch, line, record
 from tests.stack.proxy import CuttingProxy
 
 CLOCK = SystemClock()
@@ -191,7 +193,7 @@ def test_a_block_of_the_whole_cluster_stops_everything_and_says_so_loudly(
 
 
 @pytest.mark.parametrize(
-    "line",
+    "odd",
     [
         b'{"@timestamp":"2026-11-21T12:00:00Z","labels":"text where names are"}',
         b'{"@timestamp":"2026-11-21T12:00:00Z","event":7}',
@@ -201,14 +203,41 @@ def test_a_block_of_the_whole_cluster_stops_everything_and_says_so_loudly(
     ],
     ids=["a scalar for an object", "event is a number", "looks like an action", "very deep", "no text at all"],
 )
-def test_a_document_that_is_rejected_harms_none_of_its_neighbours(line: bytes, settings: ElasticSettings) -> None:
+def test_a_document_that_is_rejected_harms_none_of_its_neighbours(odd: bytes, settings: ElasticSettings) -> None:
     sink = ElasticSink(settings, Now())
-    [outcome] = sink.write([record(7, batch(1, 5, bad={3: line}))])
+    [outcome] = sink.write([record(7, batch(1, 5, bad={3: odd}))])
     assert (outcome.stored, outcome.dead) == (4, 1)
     assert stored(settings) == [1, 2, 4, 5]
     client = ElasticClient(settings)
     [(id_, letter)] = ElasticDeadLetters(client, settings)
-    assert (id_, letter.original, letter.source) == (f"{PAY}:3", line, "lastbeat.cn-east.business/0/7")
+    assert (id_, letter.original, letter.source) == (f"{PAY}:3", odd, "lastbeat.cn-east.business/0/7")
     assert letter.reason
+    sink.close()
+    client.close()
+
+
+def test_another_process_s_events_under_used_numbers_reach_the_ledger_as_a_lie(settings: ElasticSettings) -> None:
+    clock = Now()
+    sink, keeper = ElasticSink(settings, clock), LedgerKeeper(MemoryState(), "elastic", clock)
+    tp = record(0, batch(1, 1)).tp
+    keeper.load([tp], {})
+    records = [record(n, batch(1 + 2 * n, 2)) for n in range(100)]  # more than the ledger remembers
+    keeper.settle(sink.write(records))
+    keeper.settle(sink.write(records))
+    account = keeper.account(tp, PAY)
+    assert account is not None
+    assert account.lies == ()
+    other = batch(21, 2, bad={number: line(number).replace(b"paid", b"refunded") for number in (21, 22)})
+    outcomes = sink.write([*records, record(100, other)])
+    keeper.settle(outcomes)
+    assert events_in(outcomes) == (200, 2)
+    assert [(lie.kind, lie.ranges[0], lie.where) for lie in account.lies] == [
+        ("other content", (21, 22), "lastbeat.cn-east.business/0/100")
+    ]
+    client = ElasticClient(settings)
+    [(_, letter)] = ElasticDeadLetters(client, settings)
+    assert (letter.first, letter.count, letter.original) == (21, 2, other.body)
+    assert stored(settings) == list(range(1, 201))
+    assert sink.stats()["duplicates_not_compared"] == 0
     sink.close()
     client.close()
