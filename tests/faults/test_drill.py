@@ -11,7 +11,7 @@ import pytest
 from compose.drill.schedule import EMBEDDED, Planned, plan
 from tests.drills import RATE, SENDERS, held, played, scripted
 
-SPAN_S = 10.0
+SPAN_S = 7.0
 SOAK_S = 14.0
 
 

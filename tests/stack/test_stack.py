@@ -225,6 +225,7 @@ def test_ports_that_are_taken_are_replaced_by_free_ones() -> None:
     assert max(first, second) < 32_768, "a client of a server that is down must not be given the server's port"
 
 
+@pytest.mark.soak
 def test_who_comes_to_kafka_by_its_link_can_be_cut_off_and_a_restart_leaves_the_link_where_it_is(
     stack: Stack, kafka_settings: KafkaSettings
 ) -> None:
