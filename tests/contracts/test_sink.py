@@ -348,7 +348,7 @@ def test_a_new_process_goes_on_where_the_last_one_stopped(kept: Kept) -> None:
     assert (kept.ids(), kept.dead()) == before
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 9)), min_size=1, max_size=4), min_size=1, max_size=5)
 )

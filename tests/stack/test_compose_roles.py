@@ -218,6 +218,7 @@ def _stored_by(roles: Roles) -> float:
     return figures(roles.running["indexer"].get("/metrics").text)[stored]
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_roles_that_find_no_servers_wait_say_so_once_and_go_on_by_themselves(
     stack: Stack, bootstrap: str, settings: ElasticSettings, tmp_path: Path

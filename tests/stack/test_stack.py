@@ -255,6 +255,7 @@ def test_a_kafka_that_was_not_asked_for_one_has_no_link(tmp_path: Path) -> None:
         _ = stack.kafka_link
 
 
+@pytest.mark.soak
 def test_a_port_that_is_taken_after_it_was_chosen_moves_the_server_elsewhere(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
