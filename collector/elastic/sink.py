@@ -1,9 +1,9 @@
 """ElasticSink: batches into indices by region and day, each event once.
 
 What can't be stored becomes a dead letter, durable before the outcome says so, and so does what bears the numbers of
-other events. What is turned away for now is sent
-again, and only that. Trouble with one index holds back that index; trouble with the cluster or the credentials stops
-everything, loudly. It never opens a line, and never makes an index for a day that was deleted.
+other events. What is turned away for now is sent again, and only that. Trouble with one index holds back that index;
+trouble with the cluster or the credentials stops everything, loudly. It never opens a line to store it, and never makes
+an index for a day that was deleted.
 """
 
 from __future__ import annotations
