@@ -14,7 +14,7 @@ from compose.wiring import open_state
 from shippers.errors import LastbeatError
 
 from .crew import Crew
-from .evidence import Beats, Letters, Rows, count_in_elastic, count_in_lake, in_elastic, in_lake, letters
+from .evidence import Beats, Letters, Rows, count_stored, in_elastic, in_lake, letters
 from .play import Player
 from .poison import Poisoner
 from .reckoning import Alarms, Balance, Kept, Rules, Run, Truth, alarms, balance
@@ -120,9 +120,8 @@ class Auditor:
         return said is not None and said.acked == said.last and (said.last + said.dropped >= emitted)
 
     def _stored(self) -> int:
-        settings = self._site.settings
         try:
-            return count_in_elastic(settings.elastic) if settings.elastic else count_in_lake(settings.lake_path)
+            return count_stored(self._site.settings)
         except (LastbeatError, OSError):
             return 0
 

@@ -119,6 +119,11 @@ def count_in_elastic(settings: ElasticSettings, dataset: str = "business") -> in
         return int(client.ask("GET", f"/{settings.prefix}-{dataset}-*/_count")["count"])
 
 
+def count_stored(settings: Settings) -> int:
+    """How many business events the store that answers has by now. Raises LastbeatError."""
+    return count_in_elastic(settings.elastic) if settings.elastic else count_in_lake(settings.lake_path)
+
+
 Ranges = Mapping[str, tuple[int, int]]
 _STREAMS = 200
 

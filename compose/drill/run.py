@@ -17,7 +17,7 @@ from shippers.errors import LastbeatError, Unavailable
 
 from .audit import Account, Auditor, Quiet
 from .crew import Crew
-from .evidence import Beats, count_in_elastic, count_in_lake
+from .evidence import Beats, count_stored
 from .faults import Scene
 from .play import Deed, Player
 from .poison import Poisoner
@@ -125,15 +125,10 @@ def _wait_seen(site: Site, crew: Crew, stop: threading.Event) -> None:
         try:
             with closing(open_state(site.settings)) as state:
                 seen = {row.service for row in read_fleet(state).services}
-            if wanted <= seen and _stored(site):
+            if wanted <= seen and count_stored(site.settings):
                 return
         except LastbeatError as error:
             why = str(error)
         if site.clock.monotonic() > deadline:
             raise Unavailable(f"the platform under drill does not work in {_SEEN_WITHIN_S:g} s: {why}")
         site.clock.wait(stop, 0.2)
-
-
-def _stored(site: Site) -> int:
-    settings = site.settings
-    return count_in_elastic(settings.elastic) if settings.elastic else count_in_lake(settings.lake_path)

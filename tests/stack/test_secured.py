@@ -27,6 +27,7 @@ from rich.console import Console
 from collector.elastic.client import ElasticClient
 from collector.journal.kafka import KafkaJournal
 from collector.settings import ElasticSettings, KafkaSettings
+from compose.drill.proxy import Relay
 from compose.stack.fetch import fetch_kafka, software_folder
 from compose.stack.java import find_jdk
 from compose.stack.server import Process, Runner, end_of, free_ports
@@ -157,57 +158,38 @@ def test_what_is_wrong_with_the_access_is_said(secured: KafkaSettings, change: d
         journal.append([batch(1, 3)])
 
 
-class TlsDoor:
-    """What stands before an Elasticsearch in production: it ends TLS and passes on what comes. A context manager."""
+class TlsDoor(Relay):
+    """What stands before an Elasticsearch in production: it ends TLS and passes on what comes. `seen` is what came."""
 
     def __init__(self, url: str, certificate: trustme.LeafCert) -> None:
-        parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
+        self.seen = seen = bytearray()
+
+        class Overheard(ssl.SSLSocket):
+            def recv(self, *args: int) -> bytes:
+                data = super().recv(*args)
+                seen.extend(data)
+                return data
+
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.sslsocket_class = Overheard
         certificate.configure_cert(self._context)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.seen = b""
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(urlsplit(url).port or 0)
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"https://127.0.0.1:{self.port}"
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near: socket.socket) -> None:
+    def _connect(self, near: socket.socket) -> None:
         try:
-            with self._context.wrap_socket(near, server_side=True) as door:
-                far = socket.create_connection(self._target)
-                threading.Thread(target=self._pump, args=(far, door), daemon=True).start()
-                self._pump(door, far)
+            super()._connect(self._context.wrap_socket(near, server_side=True))
         except OSError:
-            near.close()  # it did not trust us, or the other end is gone
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65_536):
-                if isinstance(source, ssl.SSLSocket):
-                    self.seen += data
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+            near.close()  # it did not trust us
 
 
 def test_elasticsearch_is_reached_over_tls_with_a_password(elasticsearch: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with closing(TlsDoor(elasticsearch, authority.issue_cert("127.0.0.1"))) as door:
+    with TlsDoor(elasticsearch, authority.issue_cert("127.0.0.1")) as door:
         settings = ElasticSettings(urls=(door.url,), ca_certs=str(tmp_path / "ca.pem"), user=USER, password=PASSWORD)
         with closing(ElasticClient(settings)) as client:
             assert client.ask("GET", "/_cluster/health")["status"]
