@@ -1,4 +1,8 @@
-"""Plays a schedule on the real thing: each fault on a thread of its own, at its time, and what really happened when."""
+"""Plays a schedule on the real thing: each fault on a thread of its own, and what really happened when.
+
+A fault comes at its time, or later: healing may take longer than planned (a server needs its time to start), and a part
+must be whole before it is broken anew. Then all is shifted, and none is shorter.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ class Player:
     def __init__(self, scene: Scene, schedule: Schedule, clock: Clock, stop: threading.Event) -> None:
         self._scene, self._schedule, self._clock, self._stop = scene, schedule, clock, stop
         self.deeds = [Deed(planned) for planned in schedule.faults]
+        self._whole = {planned.part: threading.Lock() for planned in schedule.faults}
 
     def play(self) -> None:
         """From the first fault to the end of the span, and until every fault is healed. Ended early by `stop`."""
@@ -41,16 +46,18 @@ class Player:
     def _do(self, deed: Deed, start: float) -> None:
         try:
             self._until(start + deed.planned.at_s)
-            if self._stop.is_set():
-                return
-            fault = FAULTS[deed.planned.kind](self._scene, deed.planned)
-            deed.began_at = self._clock.time()
-            try:
-                fault.begin()
-                self._until(start + deed.planned.ends_s)
-            finally:
-                fault.end()
-                deed.ended_at = self._clock.time()
+            with self._whole[deed.planned.part]:
+                if self._stop.is_set():
+                    return
+                late_s = max(0.0, self._clock.monotonic() - start - deed.planned.at_s)
+                fault = FAULTS[deed.planned.kind](self._scene, deed.planned)
+                deed.began_at = self._clock.time()
+                try:
+                    fault.begin()
+                    self._until(start + deed.planned.ends_s + late_s)
+                finally:
+                    fault.end()
+                    deed.ended_at = self._clock.time()
         except Exception as error:  # noqa: BLE001  whatever it is, it is told in the table, and the drill has failed
             deed.error = f"{type(error).__name__}: {error}"
 

@@ -230,8 +230,8 @@ class Site:
 
     def _block(self, blocked: bool) -> None:
         """What Elasticsearch does by itself once a disk is nearly full: every index can be read and deleted only."""
-        assert self.settings.elastic is not None
-        client = ElasticClient(self.settings.elastic)
+        assert self.stack is not None
+        client = ElasticClient(ElasticSettings(urls=(self.stack.elasticsearch,)))  # not by the link, which may be cut
         value = True if blocked else None
         path = f"/{self.prefix}-business-*,{self.prefix}-heartbeat-*/_settings?ignore_unavailable=true"
         client.ask("PUT", path, {"index.blocks.read_only_allow_delete": value})
