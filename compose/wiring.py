@@ -29,7 +29,7 @@ from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
 
 from .health import served
-from .memory import keep_buffers
+from .memory import collect_rarely, keep_buffers
 from .settings import Settings
 from .stopping import stop_on_signal
 
@@ -54,6 +54,7 @@ def run_gateway(settings: Settings) -> None:
 def run_indexer(settings: Settings) -> None:
     """The role `indexer`: from the journal to the store that answers. Ends on SIGTERM."""
     keep_buffers()
+    collect_rarely()
     with ExitStack() as stack:
         if settings.elastic:
             state = stack.enter_context(closing(open_state(settings)))

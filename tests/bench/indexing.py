@@ -16,7 +16,7 @@ from collector.foreign.journal import ForeignJournal
 from collector.indexer import Indexer
 from collector.journal.kafka import KafkaJournal
 from collector.settings import ElasticSettings, KafkaSettings
-from compose.memory import keep_buffers
+from compose.memory import collect_rarely, keep_buffers
 from shippers.clock import SystemClock
 
 CLOCK = SystemClock()
@@ -25,6 +25,7 @@ CLOCK = SystemClock()
 def main(bootstrap: str, elasticsearch: str, prefix: str, group: str, events: int) -> None:
     """From its first look at the journal to its last commit; the time to join the group isn't counted."""
     keep_buffers()
+    collect_rarely()
     settings = ElasticSettings(urls=(elasticsearch,), prefix=prefix)
     with (
         closing(KafkaJournal(KafkaSettings(bootstrap=bootstrap, prefix=prefix), CLOCK)) as journal,
