@@ -2,13 +2,14 @@
 archive, proven to be there whole. Dead letters and events of impossible days go by when they came.
 
 A day is listed as deleted before its index goes; nothing that comes later brings it back. There is never a write
-block: a late event is still stored as long as its index is there.
+block: a late event is still stored as long as its index is there. Nothing is deleted on our own clock's word alone: it
+is never later than Elasticsearch's was when it made its youngest index.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -76,7 +77,8 @@ class Ageing:
     def run(self) -> Aged:
         """Pack and delete what is due. Blocks while Elasticsearch merges. Raises Unavailable: the next run goes on."""
         packed, deleted, kept = [], [], []
-        now = self._clock.time()
+        made = self._made()
+        now = min(self._clock.time(), max(made.values(), default=0.0))
         first_kept, _ = names.sound_days(now, self._settings.hot_days)
         yesterday = (names.today(now) - timedelta(days=1)).isoformat()
         for day in self.days():
@@ -90,7 +92,7 @@ class Ageing:
                 self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
                 self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
                 packed.append(day.index)
-        return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now), self._age_letters(now))
+        return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now, made), self._age_letters(now))
 
     def days(self) -> list[Day]:
         """Every day that has an index; not those of wild clocks. Raises Unavailable."""
@@ -107,16 +109,25 @@ class Ageing:
             found.append(Day(index, *parts, whole["docs"]["count"], shards, whole["segments"]["count"]))
         return sorted(found, key=lambda day: (day.day, day.index))
 
-    def _age_skewed(self, now: float) -> tuple[str, ...]:
+    def _made(self) -> dict[str, float]:
+        """When each of our indices was made, by Elasticsearch's clock."""
+        path = f"/{self._settings.prefix}-*/_settings/index.creation_date?filter_path=*.settings.index.creation_date"
+        found = self._client.ask("GET", path)
+        return {index: int(its["settings"]["index"]["creation_date"]) / 1000 for index, its in found.items()}
+
+    def _age_skewed(self, now: float, made: Mapping[str, float]) -> tuple[str, ...]:
         """Nobody asks the archive about these: it keeps them under other days. What it lacks after so long, it won't
-        ever have, for the journal has it no more."""
+        ever have, for the journal has it no more. A name that says an older month than its index is isn't believed."""
         gone = []
+        long_ago = now - self._settings.skewed_days * _DAY_S
         first_kept = names.today(now) - timedelta(days=self._settings.skewed_days)
         pattern = ",".join(names.event_patterns(self._settings.prefix))
         stats = self._client.ask("GET", f"/{pattern}/_stats/docs?filter_path=indices.*.primaries.docs.count")
         for index, its in sorted(stats.get("indices", {}).items()):
             parts = names.split(self._settings.prefix, index)
-            if parts is None or not names.is_skewed(parts[2]) or names.skewed_until(parts[2]) > first_kept:
+            if parts is None or not names.is_skewed(parts[2]):
+                continue
+            if names.skewed_until(parts[2]) > first_kept or made.get(index, now) > long_ago:
                 continue
             self._client.ask("DELETE", f"/{quoted(index)}", allow=(404,))
             log.info("%s deleted with %d events of impossible days: they came over %d days ago", index,
