@@ -124,6 +124,18 @@ class ElasticClient:
         self._transport.close()
 
 
+def documents_of(answer: Any) -> list[Any]:
+    """The documents of an answer to `_mget`. Its status says nothing of single ones: raises Unavailable if any of them
+    could not be looked at, but for those of an index that isn't there, which hold nothing."""
+    documents = list(answer.get("docs", ()))
+    for one in documents:
+        error = one.get("error")
+        if error is not None and error.get("type") != "index_not_found_exception":
+            words = f"{one.get('_id')} of {one.get('_index')} can't be looked up"
+            raise Unavailable(f"{words}: Elasticsearch says {error.get('type')}: {error.get('reason')}")
+    return documents
+
+
 def quoted(part: str) -> str:
     """One part of a path, safe whatever is in it."""
     return quote(part, safe="")

@@ -14,7 +14,7 @@ from collector.settings import ElasticSettings
 from shippers.batch import Header
 
 from . import names, template
-from .client import ElasticClient, quoted
+from .client import ElasticClient, documents_of, quoted
 from .days import DeletedDays
 
 log = logging.getLogger("lastbeat.elastic")
@@ -103,8 +103,8 @@ class Placement:
         now sent again among others that are there."""
         numbers = range(header.first, header.first + min(header.count, _LOOKED_FOR))
         ids = [f"{header.stream}:{number}" for number in numbers]
-        found = self._client.ask("POST", f"/{quoted(index)}/_mget?_source=false", {"ids": ids}, allow=(404,))
-        return any(one.get("found", False) for one in found.get("docs", ()))
+        answer = self._client.ask("POST", f"/{quoted(index)}/_mget?_source=false", {"ids": ids}, allow=(404,))
+        return any(one.get("found", False) for one in documents_of(answer))
 
     def _generations(self, header: Header) -> list[str]:
         of = header.dataset, header.region
@@ -115,7 +115,8 @@ class Placement:
     def _find_stray(self, index: str, stream: str) -> bool:
         self._client.ask("POST", f"/{quoted(index)}/_refresh")
         query = {"size": 0, "terminate_after": 1, "query": {"term": {"event.stream": stream}}}
-        return int(self._client.ask("POST", f"/{quoted(index)}/_search", query)["hits"]["total"]["value"]) > 0
+        path = f"/{quoted(index)}/_search?allow_partial_search_results=false"
+        return int(self._client.ask("POST", path, query)["hits"]["total"]["value"]) > 0
 
     def _exists(self, index: str) -> bool:
         if index not in self._there and self._client.exists(f"/{quoted(index)}"):
