@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from collector.settings import ElasticSettings
 from shippers.clock import Clock
+from shippers.errors import Unavailable
 
 from . import names
 from .client import ElasticClient, quoted
@@ -29,6 +30,7 @@ is heavy, so it is asked ever less often of a day that isn't."""
 
 _SPARE_SEGMENTS = 8
 _DAY_S = 86_400
+_MERGE_S = 3_600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 600.0, 6 * 3_600.0
 
 
@@ -70,7 +72,8 @@ class Ageing:
     ) -> None:
         self._client, self._settings, self._days, self._clock = client, settings, days, clock
         self._archived = archived
-        self._packed: set[str] = set()
+        self._packed: dict[str, float] = {}
+        """When the merge of an index was last asked for, by the monotonic clock."""
         self._unproven: dict[str, tuple[float, float]] = {}
         """When an index is asked about again, by the monotonic clock, and the pause that ends then."""
 
@@ -88,9 +91,7 @@ class Ageing:
                     deleted.append(day.index)
                 else:
                     kept.append(day.index)
-            elif day.day <= yesterday and self._is_loose(day):
-                self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
-                self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
+            elif day.day <= yesterday and self._is_loose(day) and self._pack(day):
                 packed.append(day.index)
         return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now, made), self._age_letters(now))
 
@@ -142,9 +143,22 @@ class Ageing:
         return gone
 
     def _is_loose(self, day: Day) -> bool:
-        """A day that was packed is only packed again when many came late: each time rewrites all of it."""
-        spare = _SPARE_SEGMENTS if day.index in self._packed else 0
-        return day.segments > day.shards + spare
+        """A day that was packed is only packed again when many came late: each time rewrites all of it. Nor while its
+        merge may still be going on."""
+        asked_at = self._packed.get(day.index)
+        if asked_at is None:
+            return day.segments > day.shards
+        return day.segments > day.shards + _SPARE_SEGMENTS and self._clock.monotonic() - asked_at >= _MERGE_S
+
+    def _pack(self, day: Day) -> bool:
+        """Whether it is packed now: a merge that outlasts our patience goes on without us."""
+        self._packed[day.index] = self._clock.monotonic()
+        try:
+            self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
+        except Unavailable as error:
+            log.warning("%s isn't packed yet; if it isn't in an hour, it is tried again: %s", day.index, error)
+            return False
+        return True
 
     def _may_go(self, day: Day) -> bool:
         if self._archived is None:

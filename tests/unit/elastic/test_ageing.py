@@ -1,5 +1,5 @@
 """When a day goes: never by a wrong clock of our own. How often ageing asks whether an old day is archived: ever less
-often of one that isn't, and never costs a count."""
+often of one that isn't, and never costs a count. How patiently it waits for merges."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collector.elastic.ageing import Ageing, Archived
 from collector.elastic.days import DeletedDays
 from collector.settings import ElasticSettings
 from shippers.clock import FakeClock
+from shippers.errors import Unavailable
 
 INDEX = "lastbeat-business-eu-2023.10.01"
 TODAY = "lastbeat-business-eu-2023.11.14"
@@ -20,16 +21,22 @@ DAY_S = 86_400.0
 
 
 class Cluster:
-    """Elasticsearch with a few indices of seven events, and when it made each, as far as ageing asks it."""
+    """Elasticsearch with a few indices of seven events, and when it made each, as far as ageing asks it. A merge never
+    ends within anybody's patience."""
 
     def __init__(self, **made: float) -> None:
         self.made = {INDEX: NOW - 44 * DAY_S, TODAY: NOW} | made
+        self.segments = 1
+        self.merges: list[str] = []
 
     def ask(self, method: str, path: str, body: object = None, allow: object = ()) -> dict[str, Any]:
+        if "_forcemerge" in path:
+            self.merges.append(path.split("/")[1])
+            raise Unavailable("no answer in time")
         if method == "DELETE":
             self.made.pop(path.strip("/"))
         if "/_stats" in path:
-            stats = {"primaries": {"docs": {"count": 7}, "segments": {"count": 1}}}
+            stats = {"primaries": {"docs": {"count": 7}, "segments": {"count": self.segments}}}
             return {"indices": dict.fromkeys(self.made, stats)}
         if "creation_date" in path:
             return {
@@ -82,3 +89,19 @@ def test_a_day_that_is_not_proven_is_asked_about_ever_less_often_and_goes_once_i
     clock.advance(6 * 3_600)
     assert ageing.run().deleted == (INDEX,)
     assert cluster.made.keys() == {TODAY}
+
+
+def test_a_merge_that_outlasts_our_patience_holds_up_nothing_and_is_not_asked_for_again_at_once() -> None:
+    yesterday, before = (f"lastbeat-business-eu-2023.11.{day}" for day in (13, 12))
+    clock, cluster = FakeClock(NOW), Cluster(**{yesterday: NOW, before: NOW, SKEWED: NOW - 91 * DAY_S})
+    cluster.segments = 30
+    ageing = ageing_of(cluster, clock, DeletedDays(MemoryState()))
+    aged = ageing.run()
+    assert (aged.packed, aged.deleted, aged.skewed) == ((), (INDEX,), (SKEWED,))
+    for _ in range(59):
+        clock.advance(60)
+        ageing.run()
+    assert cluster.merges == [before, yesterday]
+    clock.advance(60)
+    ageing.run()
+    assert cluster.merges == [before, yesterday] * 2
