@@ -148,14 +148,19 @@ def audit(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
     ] = False,
+    even_empty: Annotated[
+        bool, typer.Option("--even-empty", help="With --rebuild: also where a store holds nothing any more.")
+    ] = False,
 ) -> None:
     """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
     from . import counting, statement_words, wiring
     from .settings import load
 
     settings = load(config)
+    if (rebuild or day or region) and (away := wiring.archive_away(settings)):
+        typer.echo(away, err=True)
     if rebuild:
-        for sink, found in wiring.rebuild_ledgers(settings).items():
+        for sink, found in wiring.rebuild_ledgers(settings, even_empty=even_empty).items():
             typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
             for words in found.lacking:
                 typer.echo(f"{sink} lacks what its ledger had: {words}")

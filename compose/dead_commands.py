@@ -101,16 +101,11 @@ def replay_command(
 
 
 def _keepers(settings: Settings) -> dict[str, DeadLetters]:
-    from .wiring import open_dead_letters
+    from .wiring import archive_away, open_dead_letters
 
-    keepers = open_dead_letters(settings)
-    if settings.elastic and settings.elastic.archive and "lake" not in keepers:
-        typer.echo(
-            f"the archive's dead letters can't be seen from here: there is no lake at {settings.lake_path}; "
-            "ask where the archiver runs",
-            err=True,
-        )
-    return keepers
+    if away := archive_away(settings):
+        typer.echo(away, err=True)
+    return open_dead_letters(settings)
 
 
 def print_letters(

@@ -122,11 +122,13 @@ def print_recovered(found: Recovered, wanted: Wanted, settings: Settings, only: 
 
 def _advice(found: Recovered, settings: Settings, only: Kind | None) -> list[str]:
     """What a person may do about what is left."""
+    from .wiring import archive_away
+
     advice = []
     if only is not None:
         advice.append(f"only the {only.value} was asked: without --from, the others are too")
-    if settings.elastic and settings.elastic.archive and not settings.lake_path.is_dir():
-        advice.append(f"there is no lake at {settings.lake_path}: ask where the archiver runs")
+    if away := archive_away(settings):
+        advice.append(away)
     if found.pending:
         advice.append("the request stands for an hour; run this again to see what came, it doubles nothing")
     if only is None and not found.pending:
