@@ -28,6 +28,9 @@ def test_all_roles_and_servers_are_there_and_the_roles_share_one_image() -> None
     found = services(SET)
     assert set(found) == {*ROLES, *SERVERS}
     assert {found[role]["image"] for role in ROLES} == {"lastbeat:local"}
+    assert {role for role in ROLES if "build" in found[role]} == {"gateway"}  # which no profile leaves out
+    assert not found["gateway"].get("profiles")
+    assert {found[role]["pull_policy"] for role in ROLES} == {"never"}
     assert [found[role]["command"] for role in ROLES] == [["lastbeat", role] for role in ROLES]
     for name in SERVERS:
         assert re.search(r":\d+\.\d+", found[name]["image"]), f"{name} is not pinned"
