@@ -113,12 +113,19 @@ def test_every_setting_in_it_is_one(role: str, monkeypatch: pytest.MonkeyPatch) 
             assert section in known if not field else field in known[section], f"{name} sets nothing"
 
 
-def test_a_role_is_probed_at_its_own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_is_probed_and_published_at_its_own_port_whatever_stands_in_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = {"GATEWAY__PORT", "BOARDS__PORT", *(f"HEALTH__{role.upper()}" for role in ROLES if role != "gateway")}
+    in_env = {"LASTBEAT_DATA": "/elsewhere"} | {f"LASTBEAT_{name}": 7500 for name in ports}
+    exposed = set(re.findall(r"\d+", re.findall("EXPOSE (.*)", (FOLDER / "Dockerfile").read_text())[0]))
     for role in ROLES:
         service = services(SET)[role]
-        settings = settings_with(monkeypatch, service["environment"])
+        settings = settings_with(monkeypatch, in_env | service["environment"])
+        assert settings.data.as_posix() in ("/data", "/archive")
+        reached = {"gateway": settings.gateway.port, "boards": settings.boards.port}
+        assert all(port.endswith(f":{reached[role]}") for port in service.get("ports", ()))
         port = settings.gateway.port if role == "gateway" else getattr(settings.health, role)
         assert f"http://127.0.0.1:{port}/ready" in service["healthcheck"]["test"][-1]
+        assert {str(port), str(reached.get(role, port))} <= exposed
 
 
 def test_the_image_holds_every_folder_and_every_extra_that_a_role_imports() -> None:
