@@ -32,6 +32,7 @@ _PROBED = ("indexer", "archiver", "watch", "auditor", "boards")
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0
+_LONGEST_LOG_BYTES = 16 * 1024 * 1024
 
 
 class StartFailed(LastbeatError):
@@ -131,6 +132,7 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "compose", role.name, "--until-stdin-closes"]
         if self.config:
             command += ["--config", str(self.config)]
+        put_aside_if_long(role.log)
         with role.log.open("ab") as log:
             role.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(), start_new_session=True
@@ -228,6 +230,12 @@ def _free_port(host: str, wanted: int, taken: set[int]) -> int:
             if found not in taken:
                 return found
     raise Misconfigured(f"no port can be opened at {host}: is that an address of this machine?")
+
+
+def put_aside_if_long(log: Path) -> None:
+    """Before a role starts: a log that has grown long becomes `<name>.log.1`, in place of the one before."""
+    if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _answers(url: str) -> bool:
