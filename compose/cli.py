@@ -225,6 +225,7 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         wiring.end_with_parent()
     settings = load(config)
+    logging.getLogger().setLevel(settings.log_level)
     match name:
         case "gateway":
             wiring.run_gateway(settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     toml: ClassVar[Path | None] = None
 
     data: Path = Path("lastbeat-data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that roles say in their own logs."""
     journal: JournalSettings = JournalSettings()
     gateway: GatewaySettings = GatewaySettings()
     lake: LakeSettings = LakeSettings()

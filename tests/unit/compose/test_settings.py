@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from compose import wiring
+from compose.cli import app
 from compose.settings import Settings, load
 from shippers.errors import Misconfigured
 
@@ -18,8 +22,9 @@ def test_the_example_holds_every_setting_with_its_default() -> None:
     written = tomllib.loads(EXAMPLE.read_text())
     told_by_comments = {"tokens", "services", "silences"}
     derived = {"outbox"}
+    assert (written["data"], written["log_level"]) == (str(Settings().data), Settings().log_level)
     for name, section in Settings.model_fields.items():
-        if name in ("data", "kafka", "elastic"):  # not a section; absent unless wanted
+        if name in ("data", "log_level", "kafka", "elastic"):  # not a section; absent unless wanted
             continue
         fields = set(type(section.default).model_fields) - told_by_comments - derived
         assert fields == set(written[name]) - told_by_comments, f"[{name}]"
@@ -41,12 +46,26 @@ def test_variables_of_services_are_none_of_the_platforms_business(monkeypatch: p
     assert load().model_dump() == Settings().model_dump()
 
 
+def test_a_role_logs_from_the_level_on_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[int] = []
+    monkeypatch.setenv("LASTBEAT_LOG_LEVEL", "ERROR")
+    monkeypatch.setattr(wiring, "run_watch", lambda _: levels.append(logging.getLogger().level))
+    monkeypatch.setattr("compose.stopping.leave", lambda: None)
+    before = logging.getLogger().level
+    try:
+        CliRunner().invoke(app, ["watch"])
+    finally:
+        logging.getLogger().setLevel(before)
+    assert levels == [logging.ERROR]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[gateway]\nprot = 1\n", "gateway.prot"),
         ("[gateway]\nport = 99999\n", "gateway.port"),
         ("[gatway]\nport = 1\n", "gatway"),
+        ('log_level = "LOUD"\n', "log_level"),
         ("[gateway\n", "not TOML"),
     ],
 )
