@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from alerts.audit.settings import AuditSettings
@@ -26,6 +27,7 @@ from dashboards.settings import BoardSettings
 from shippers.errors import Misconfigured
 
 DEFAULT_FILE = Path("lastbeat.toml")
+_TOLD = ("int_", "float_", "bool_", "greater_than", "less_than", "literal_error", "enum", "string_pattern_mismatch")
 
 
 class HealthSettings(Section):
@@ -134,7 +136,11 @@ def load(file: Path | None = None) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{chosen}: not TOML: {error}") from None
     except ValidationError as error:
-        lines = (
-            f"  {'.'.join(map(str, one['loc']))}: {one['msg']} (got {one.get('input')!r})" for one in error.errors()
-        )
+        lines = (f"  {'.'.join(map(str, one['loc']))}: {one['msg']}{_given(one)}" for one in error.errors())
         raise Misconfigured(f"settings that can't be used, in {source}:\n" + "\n".join(lines)) from None
+
+
+def _given(error: ErrorDetails) -> str:
+    """What was given, only where a number, a choice or a name was asked for: anything else may hold a secret."""
+    told = error["type"].startswith(_TOLD) and isinstance(error["input"], str | int | float)
+    return f" (got {error['input']!r})" if told else ""

@@ -58,6 +58,38 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, said:
     assert str(file) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[gateway.tokens]]\ntoken = "hunter2"\nsha256 = "hunter2"\n', "not both"),
+        ('[[gateway.tokens]]\nsha256 = "hunter2"\n', "64 hexadecimal"),
+        ('[elastic]\npasswort = "hunter2"\n', "elastic.passwort"),
+        ("[elastic]\npassword = 48151623\n", "elastic.password"),
+        ('elastic = "https://elastic:hunter2@es:9200"\n', "elastic"),
+        ('[elastic]\nurls = "https://elastic:hunter2@es:9200"\n', "elastic.urls"),
+        ('[elastic]\nurls = ["https://elastic:hunter2@es:9200"]\n', "`user` and `password`"),
+        ('[kafka]\npassword = ["hunter2"]\n', "kafka.password"),
+        ('[[alerts.notifiers]]\nkind = "apprise"\nurl = "hunter2"\n', "apprise url"),
+        ('[[alerts.notifiers]]\nheaders = { Authorization = ["hunter2"] }\n', "headers.Authorization"),
+        ('[[alerts.notifiers]]\nheaders = "hunter2"\n', "headers"),
+    ],
+)
+def test_no_secret_is_told(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "lastbeat.toml"
+    file.write_text(text)
+    with pytest.raises(Misconfigured, match=said) as caught:
+        load(file)
+    assert "hunter2" not in str(caught.value)
+    assert "48151623" not in str(caught.value)
+
+
+def test_a_wrong_number_or_choice_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "lastbeat.toml"
+    file.write_text('[gateway]\nport = 99999\n[kafka]\nsecurity = "TLS"\n')
+    with pytest.raises(Misconfigured, match=r"(?s)got 99999.*got 'TLS'"):
+        load(file)
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no such file"):
         load(tmp_path / "none.toml")
