@@ -5,13 +5,20 @@ Each section is the model of the package that it configures; unknown names are e
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from alerts.audit.settings import AuditSettings
 from alerts.settings import AlertSettings
@@ -135,9 +142,25 @@ def load(file: Path | None = None) -> Settings:
         return loader()  # type: ignore[no-any-return]
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{chosen}: not TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{chosen}: not UTF-8 from byte {error.start} on: save it as UTF-8") from None
+    except OSError as error:
+        raise Misconfigured(f"{chosen}: can't be read: {error.strerror}") from None
+    except SettingsError as error:
+        raise Misconfigured(
+            f"{_variable(error)}: a list or a table is given as JSON, such as "
+            """LASTBEAT_ELASTIC__URLS='["http://es:9200"]'"""
+        ) from None
     except ValidationError as error:
         lines = (f"  {'.'.join(map(str, one['loc']))}: {one['msg']}{_given(one)}" for one in error.errors())
         raise Misconfigured(f"settings that can't be used, in {source}:\n" + "\n".join(lines)) from None
+
+
+def _variable(error: SettingsError) -> str:
+    """The variable that can't be read: the error names its section only, but its cause holds the value."""
+    value = getattr(error.__cause__, "doc", None)
+    names = [name for name in os.environ if name.upper().startswith("LASTBEAT_") and os.environ[name] == value]
+    return " or ".join(names) or f"LASTBEAT_* ({error})"
 
 
 def _given(error: ErrorDetails) -> str:

@@ -90,6 +90,31 @@ def test_a_wrong_number_or_choice_is_told(tmp_path: Path) -> None:
         load(file)
 
 
+@pytest.mark.parametrize("name", ["LASTBEAT_ELASTIC__URLS", "LASTBEAT_ALERTS__NOTIFIERS", "LASTBEAT_GATEWAY"])
+def test_a_list_in_the_environment_that_is_no_json_is_named_and_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://hunter2:9200")
+    monkeypatch.setenv("LASTBEAT_ELASTIC__USER", "elastic")
+    with pytest.raises(Misconfigured, match=f"^{name}: .*JSON") as caught:
+        load()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_or_can_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lastbeat.toml"
+    file.write_bytes(b'data = "caf\xe9"\n')
+    with pytest.raises(Misconfigured, match=r"lastbeat\.toml: not UTF-8"):
+        load(file)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read anything
+    with pytest.raises(Misconfigured, match=r"lastbeat\.toml: can't be read: Permission denied"):
+        load(file)
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no such file"):
         load(tmp_path / "none.toml")
