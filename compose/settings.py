@@ -6,6 +6,7 @@ Each section is the model of the package that it configures; unknown names are e
 from __future__ import annotations
 
 import os
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import ClassVar
@@ -126,6 +127,19 @@ class Settings(BaseSettings):
     def boards_url(self) -> str:
         """Where people reach the boards."""
         return f"http://{self.boards.host}:{self.boards.port}"
+
+
+def writable(folder: Path) -> Path:
+    """`folder`, made if it isn't there. Raises Misconfigured if nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise Misconfigured(
+            f"{folder.absolute()} can't be written: {error.strerror}: make it writable for uid {os.getuid()}, or use "
+            "another folder (`data`, LASTBEAT_DATA)"
+        ) from None
 
 
 def load(file: Path | None = None) -> Settings:

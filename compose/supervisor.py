@@ -23,7 +23,7 @@ import httpx
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Misconfigured
 
-from .settings import Settings
+from .settings import Settings, writable
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
@@ -76,7 +76,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         self.settings = with_free_ports(self.settings)
         self.roles = self.roles or self.settings.roles
-        self.settings.run_path.mkdir(parents=True, exist_ok=True)
+        writable(self.settings.run_path)
         for name in self.roles:
             self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
             self._start(self._running[name])

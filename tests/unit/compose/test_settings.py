@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.settings import Settings, load
+from compose.settings import Settings, load, writable
 from shippers.errors import Misconfigured
 
 EXAMPLE = Path(__file__).parents[3] / "lastbeat.example.toml"
@@ -118,3 +118,10 @@ def test_a_file_that_is_not_utf8_or_can_not_be_read_is_named(tmp_path: Path, mon
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no such file"):
         load(tmp_path / "none.toml")
+
+
+def test_a_data_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    assert writable(tmp_path / "new" / "run").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match="file/run can't be written: Not a directory: .*LASTBEAT_DATA"):
+        writable(tmp_path / "file" / "run")
