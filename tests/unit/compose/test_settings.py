@@ -123,5 +123,5 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_a_data_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     assert writable(tmp_path / "new" / "run").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(Misconfigured, match="file/run can't be written: Not a directory: .*LASTBEAT_DATA"):
+    with pytest.raises(Misconfigured, match=r"file/run can't be written: Not a directory: .*LASTBEAT_DATA"):
         writable(tmp_path / "file" / "run")
