@@ -90,10 +90,10 @@ def drill(
 def fleet(config: Config = None) -> None:
     """Every service that ever reported: how it is, since when, and why."""
     from .inquiries import print_fleet
-    from .settings import load
+    from .running import find
     from .wiring import CLOCK, open_state
 
-    raise typer.Exit(print_fleet(open_state(load(config)), CLOCK.time()))
+    raise typer.Exit(print_fleet(open_state(find(config)), CLOCK.time()))
 
 
 @app.command()
@@ -111,31 +111,31 @@ def logs(
 ) -> None:
     """Events, oldest first."""
     from .inquiries import print_logs, where_of
-    from .settings import load
+    from .running import find
     from .wiring import CLOCK, open_store
 
     where = where_of(CLOCK.time(), since, service, region, level, errors=errors, id=id, text=text)
-    raise typer.Exit(print_logs(open_store(load(config)), CLOCK, where, limit, follow=follow))
+    raise typer.Exit(print_logs(open_store(find(config)), CLOCK, where, limit, follow=follow))
 
 
 @app.command()
 def incidents(config: Config = None) -> None:
     """What is wrong now, and what was."""
     from .inquiries import print_incidents
-    from .settings import load
+    from .running import find
     from .wiring import CLOCK, open_state
 
-    raise typer.Exit(print_incidents(open_state(load(config)), CLOCK.time()))
+    raise typer.Exit(print_incidents(open_state(find(config)), CLOCK.time()))
 
 
 @app.command()
 def explain(incident: str, config: Config = None) -> None:
     """Why an incident was opened: the evidence that the decision rests on."""
     from .inquiries import print_explanation
-    from .settings import load
+    from .running import find
     from .wiring import open_state
 
-    raise typer.Exit(print_explanation(open_state(load(config)), incident))
+    raise typer.Exit(print_explanation(open_state(find(config)), incident))
 
 
 @app.command()
@@ -154,9 +154,9 @@ def audit(
 ) -> None:
     """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
     from . import counting, statement_words, wiring
-    from .settings import load
+    from .running import find
 
-    settings = load(config)
+    settings = find(config)
     if (rebuild or day or region) and (away := wiring.archive_away(settings)):
         typer.echo(away, err=True)
     if rebuild:

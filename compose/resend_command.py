@@ -22,7 +22,8 @@ from shippers.clock import Clock
 from shippers.errors import Misconfigured
 
 from .inquiries import seconds_of
-from .settings import Settings, load
+from .running import find
+from .settings import Settings
 
 _LOOK_EVERY_S = 2.0
 _STREAM = re.compile(r"[a-z0-9]{8,40}\.([a-z]+)")
@@ -56,7 +57,7 @@ def resend(
     from .wiring import CLOCK
 
     wanted = wanted_of(stream, numbers, CLOCK.time(), since)
-    settings = load(config)
+    settings = find(config)
     with open_recovery(settings) as recovery:
         found = search(recovery, wanted, "" if only is None else only.value, CLOCK, wait_s)
     raise typer.Exit(print_recovered(found, wanted, settings, only))

@@ -16,14 +16,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import httpx
 
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Misconfigured
 
-from .settings import Settings
+from .running import tell
+from .settings import Settings, writable
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
@@ -73,15 +74,16 @@ class Supervisor:
     _running: dict[str, Role] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
+    _told: IO[str] | None = None
 
     def __enter__(self) -> Self:
         self.settings = with_free_ports(self.settings)
         self.roles = self.roles or self.settings.roles
-        self.settings.run_path.mkdir(parents=True, exist_ok=True)
+        writable(self.settings.run_path)
         for name in self.roles:
             self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
             self._start(self._running[name])
-        self._write_addresses()
+        self._told = tell(self.settings)
         self._keeper = threading.Thread(target=self._keep, name="lastbeat-supervisor", daemon=True)
         self._keeper.start()
         return self
@@ -96,6 +98,8 @@ class Supervisor:
         for role in self._running.values():
             self._reap(role)
         (self.settings.run_path / "up.json").unlink(missing_ok=True)
+        if self._told:
+            self._told.close()
 
     def pid(self, role: str) -> int:
         """The process id that `role` has now."""
@@ -189,18 +193,6 @@ class Supervisor:
             process.wait()
         if process.stdin:
             process.stdin.close()
-
-    def _write_addresses(self) -> None:
-        addresses = {"pid": os.getpid(), "gateway": self.settings.gateway_url, "boards": self.settings.boards_url}
-        (self.settings.run_path / "up.json").write_text(json.dumps(addresses))
-
-
-def running_gateway(settings: Settings) -> str:
-    """Where the gateway of the platform on this data folder is; if none runs here, where the settings say."""
-    try:
-        return str(json.loads((settings.run_path / "up.json").read_text())["gateway"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return settings.gateway_url
 
 
 def with_free_ports(settings: Settings) -> Settings:
