@@ -23,7 +23,7 @@ import httpx
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Misconfigured
 
-from .running import tell
+from .running import running, tell
 from .settings import Settings, writable
 
 MISCONFIGURED = 2
@@ -62,6 +62,7 @@ class Supervisor:
     """Runs `roles` with these settings. `say` gets one line for each thing that a person should know.
 
     Used as a context manager: entering starts them, leaving asks all of them to end and waits until they have.
+    Entering raises Misconfigured where another one's roles run on this data folder.
     """
 
     settings: Settings
@@ -77,13 +78,18 @@ class Supervisor:
     _told: IO[str] | None = None
 
     def __enter__(self) -> Self:
+        if up := running(self.settings):
+            raise Misconfigured(
+                f"a platform runs on {self.settings.data.absolute()} already, by process {up.pid}, its boards are at "
+                f"{up.boards}: stop it, or use another folder (`data`, LASTBEAT_DATA)"
+            )
         self.settings = with_free_ports(self.settings)
         self.roles = self.roles or self.settings.roles
         writable(self.settings.run_path)
+        self._told = tell(self.settings)
         for name in self.roles:
             self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
             self._start(self._running[name])
-        self._told = tell(self.settings)
         self._keeper = threading.Thread(target=self._keep, name="lastbeat-supervisor", daemon=True)
         self._keeper.start()
         return self

@@ -1,10 +1,18 @@
-"""What the supervisor does about its roles' logs."""
+"""What the supervisor looks after before it starts a role: its log, and that nobody else runs there."""
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
 
-from compose.supervisor import put_aside_if_long
+import pytest
+
+from compose.running import running, tell
+from compose.settings import Settings
+from compose.supervisor import Supervisor, put_aside_if_long
+from shippers.clock import FakeClock
+from shippers.errors import Misconfigured
 
 LONG = 16 * 1024 * 1024 + 1
 
@@ -20,3 +28,17 @@ def test_a_role_starts_with_a_short_log_and_only_the_last_long_one_is_kept(tmp_p
         put_aside_if_long(log)
         assert not log.exists()
         assert (aside.stat().st_size, aside.read_bytes()[:1]) == (LONG, last)
+
+
+def test_a_second_platform_on_the_same_data_starts_nothing_and_the_first_is_still_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "_start", lambda _, role: pytest.fail(f"{role.name} was started"))
+    settings = Settings(data=tmp_path)
+    settings.run_path.mkdir()
+    with closing(tell(settings)):
+        with pytest.raises(Misconfigured, match=f"already, by process {os.getpid()}, its boards are at http"):
+            Supervisor(settings, FakeClock()).__enter__()
+        assert [file.name for file in settings.run_path.iterdir()] == ["up.json"]
+        assert running(settings) is not None
+    assert running(settings) is None
