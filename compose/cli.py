@@ -112,10 +112,12 @@ def logs(
     """Events, oldest first."""
     from .inquiries import print_logs, where_of
     from .running import find
-    from .wiring import CLOCK, open_store
+    from .wiring import CLOCK, open_store, state_words
 
     where = where_of(CLOCK.time(), since, service, region, level, errors=errors, id=id, text=text)
-    raise typer.Exit(print_logs(open_store(find(config)), CLOCK, where, limit, follow=follow))
+    settings = find(config)
+    place = state_words(settings)
+    raise typer.Exit(print_logs(open_store(settings), CLOCK, where, limit, follow=follow, place=place))
 
 
 @app.command()

@@ -131,7 +131,8 @@ def _advice(found: Recovered, settings: Settings, only: Kind | None) -> list[str
     if away := archive_away(settings):
         advice.append(away)
     if found.pending:
-        advice.append("the request stands for an hour; run this again to see what came, it doubles nothing")
+        advice.append("the request stands for an hour, and reaches the service with a gateway's answers: does one run?")
+        advice.append("run this again to see what came, it doubles nothing")
     if only is None and not found.pending:
         advice.append("if they were sent earlier than the journal was read for, give --since; else they are lost")
     return advice

@@ -316,7 +316,11 @@ def journal_words(settings: Settings) -> str:
 
 def state_words(settings: Settings) -> str:
     """Where events and state are, for people."""
-    return f"Elasticsearch at {', '.join(settings.elastic.urls)}" if settings.elastic else f"files in {settings.data}"
+    return (
+        f"Elasticsearch at {', '.join(settings.elastic.urls)}"
+        if settings.elastic
+        else f"files in {settings.data.absolute()}"
+    )
 
 
 def _events(settings: Settings) -> Journal:
