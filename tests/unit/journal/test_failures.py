@@ -238,3 +238,18 @@ def test_a_segment_deleted_while_a_reader_is_in_it_is_read_to_its_end(open_journ
     except Gap as gap:  # pragma: no cover
         raise AssertionError("it had the file open") from gap
     assert rest == list(range(2, 21))
+
+
+def test_a_folder_that_can_not_be_written_is_named_with_what_to_do(tmp_path: Path, disk: Disk) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"file/journal can't be written: Not a directory: .*LASTBEAT_DATA"):
+        LocalJournal(tmp_path / "file" / "journal", JournalSettings(), FakeClock(), writable=True)
+    disk.refuse["open"] = errno.EACCES
+    with pytest.raises(Misconfigured, match="Permission denied"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)
+
+
+def test_a_full_disk_is_no_setting_that_can_not_work(tmp_path: Path, disk: Disk) -> None:
+    disk.refuse["open"] = errno.ENOSPC
+    with pytest.raises(OSError, match="No space left"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)
