@@ -36,6 +36,7 @@ _STALLED_S = 120.0
 _QUICK_S = 3.0
 _LAG_EVERY_S = 5.0
 _PLACE_AGAIN_S = 2.0
+_READ_AGAIN_S = 5.0
 _CANARY = b'"canary":true'
 
 
@@ -93,6 +94,7 @@ class Indexer:
         self._unread = Complaint(
             log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
         )
+        self._unread_until = 0.0
         self._unplaced = Complaint(
             log, clock, "partitions that came can't be begun yet", "the partitions that came are begun"
         )
@@ -207,7 +209,8 @@ class Indexer:
             self._pause_or_resume()
             records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
-            self._unread.note("")
+            if self._clock.monotonic() >= self._unread_until:  # others may be read between two failures of one topic
+                self._unread.note("")
             return self._of_placed(records)
         except Gap as gap:
             if not self._was_settled(gap):
@@ -218,6 +221,7 @@ class Indexer:
                 self._done[gap.tp] = gap.found  # reading is there, and nothing below it is held
             return []
         except LastbeatError as error:
+            self._unread_until = self._clock.monotonic() + _READ_AGAIN_S
             self._unread.note(str(error))
             return []
 
