@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -83,6 +83,7 @@ class Indexer:
         self._waiting, self._apart = Hold(), Apart(flush_bytes)
         self._writes: list[Write] = []
         self._done: dict[TopicPartition, int] = {}  # how far each is settled, but for what is held, and not committed
+        self._anew: dict[TopicPartition, int] = {}  # where journals begin of which the one before is held still
         self._committed_at = clock.monotonic()
         self._uncommitted = False
         self._due = 0.0
@@ -193,6 +194,9 @@ class Indexer:
     def _holds(self) -> tuple[Hold, ...]:
         return self._waiting, self._apart.hold, *(write.hold for write in self._writes)
 
+    def _held(self) -> Iterator[Record]:
+        return chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
+
     def _holds_any(self) -> int:
         return sum(len(hold.records) for hold in self._holds())
 
@@ -216,14 +220,22 @@ class Indexer:
             if not self._was_settled(gap):
                 log.error("%s", gap)
                 self.counters.gaps.append(str(gap))
-            if gap.tp in self._placed and not any(hold.of[gap.tp] for hold in self._holds()):
-                self._keeping.go_on_behind(gap)
-                self._done[gap.tp] = gap.found  # reading is there, and nothing below it is held
+            if gap.tp in self._placed:
+                self._go_on_behind(gap)
             return []
         except LastbeatError as error:
             self._unread_until = self._clock.monotonic() + _READ_AGAIN_S
             self._unread.note(str(error))
             return []
+
+    def _go_on_behind(self, gap: Gap) -> None:
+        """Reading goes on there. Where a journal begins anew the ledger and the group know it at once; nothing of it is
+        read while of the one before something is held, which is in no journal any more and claims no offset."""
+        self._done[gap.tp] = gap.found
+        self._uncommitted = True
+        if gap.found < gap.wanted:
+            self._keeping.begin_anew(gap.tp, capped({gap.tp: gap.found}, lowest(self._held()))[gap.tp])
+            self._anew[gap.tp] = gap.found
 
     def _measure_lag(self) -> None:
         now = self._clock.monotonic()
@@ -247,11 +259,13 @@ class Indexer:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
+        self._anew = {tp: at for tp, at in self._anew.items() if any(hold.of[tp] for hold in self._holds())}
         holds_on = (self._backoff.is_on and self._waiting.records) or self._keeping.why
         if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
             wanted = self._apart.paused(self._clock.monotonic()) | (self._reader.assigned() - self._placed)
+            wanted |= self._anew.keys()
             for write in self._writes:
                 if write.apart:
                     wanted |= set(write.hold.of)
@@ -368,7 +382,7 @@ class Indexer:
     def _give_back(self) -> None:
         """What is too much to be held apart leaves the memory, a whole partition at once, and is read again: from the
         lowest that isn't settled, writes under way included."""
-        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic(), self._anew).items():
             under_way = [record.offset for write in self._writes for record in write.kept() if record.tp == tp]
             offset = min((held_at, *under_way))
             log.warning("%s/%d: too much of it can't be stored now; it is read again later from %d", *tp, offset)
@@ -391,7 +405,8 @@ class Indexer:
             record = outcome.record
             if outcome.retry:
                 continue
-            self._done[record.tp] = max(record.next_offset, self._done.get(record.tp, 0))
+            reached = max(record.next_offset, self._done.get(record.tp, 0))
+            self._done[record.tp] = self._anew.get(record.tp, reached)
             self.counters.batches += 1
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
@@ -407,8 +422,7 @@ class Indexer:
         if not self._done and not self._keeping.why:
             self._uncommitted = False
             return
-        held = chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
-        positions = capped(self._done, lowest(held))
+        positions = capped(self._done, lowest(self._held()))
         if not self._keeping.keep(positions):
             return
         self._uncommitted = False

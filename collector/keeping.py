@@ -15,7 +15,7 @@ from shippers.errors import LastbeatError
 from .backoff import Backoff
 from .complaint import Complaint
 from .ledger.keeper import LedgerKeeper
-from .ports import Gap, Outcome, Reader, TopicPartition
+from .ports import Outcome, Reader, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
 
@@ -66,16 +66,16 @@ class Keeping:
                 at_end[tp] = end
         return kept, at_end
 
-    def go_on_behind(self, gap: Gap) -> None:
-        """Reading goes on behind a gap. One that leads back says that the journal begins anew: nothing of that one is
-        kept before the ledger knows it, else it would count under the old positions."""
-        if self._ledger is None or gap.found >= gap.wanted:
+    def begin_anew(self, tp: TopicPartition, position: int) -> None:
+        """The journal of a partition begins anew, and is read from `position`: nothing of it is kept before the ledger
+        knows that, else it would count under the old positions."""
+        if self._ledger is None:
             return
-        self._anew[gap.tp] = gap.found
+        self._anew[tp] = position
         try:
             self._begin_anew(self._ledger)
         except LastbeatError as error:
-            log.warning("%s/%d begins anew, the ledger will know it as soon as it can be kept: %s", *gap.tp, error)
+            log.warning("%s/%d begins anew, the ledger will know it as soon as it can be kept: %s", *tp, error)
 
     def _begin_anew(self, ledger: LedgerKeeper) -> None:
         for tp, position in list(self._anew.items()):
