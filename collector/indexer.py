@@ -248,10 +248,12 @@ class Indexer:
             log.debug("how far it is behind can't be asked: %s", error)
 
     def _was_settled(self, gap: Gap) -> bool:
-        """Whether all that is gone had been committed before: then only the sink's own position was behind."""
+        """Whether all that is gone had been settled before: then only the sink's own position was behind. The ledger
+        knows; what is committed says less, as a group whose commits are lost begins at the oldest record."""
         try:
-            settled = self._reader.committed().get(gap.tp, 0), (self._sink.positions() or {}).get(gap.tp, 0)
-            return gap.wanted <= gap.found <= max(settled)
+            kept = self._keeping.position(gap.tp)
+            settled = self._reader.committed().get(gap.tp, 0) if kept is None else kept
+            return gap.wanted <= gap.found <= max(settled, (self._sink.positions() or {}).get(gap.tp, 0))
         except LastbeatError:
             return False  # who can't be asked has confirmed nothing
 
@@ -292,10 +294,9 @@ class Indexer:
             if positions is not None:
                 starts = {tp: min(at, starts.get(tp, at)) for tp, at in positions.items()}
             kept, at_end = self._keeping.load(fresh, starts, self._reader)
-            for tp in fresh & starts.keys():
-                start, settled = starts[tp], kept.get(tp)
-                lower = start if settled is None else min(start, settled)
-                if positions is not None or lower < start:
+            for tp in fresh & {*starts, *kept}:
+                lower = min(each[tp] for each in (starts, kept) if tp in each)
+                if positions is not None or lower != starts.get(tp):
                     self._reader.seek(tp, lower)
         except LastbeatError as error:
             self._place_at = self._clock.monotonic() + _PLACE_AGAIN_S

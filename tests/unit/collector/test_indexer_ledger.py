@@ -494,3 +494,42 @@ def test_while_what_is_held_of_the_journal_before_can_not_be_stored_the_new_one_
     bench.steps(80)
     assert bench.numbers() == list(range(1, 14))
     assert (bench.committed(), bench.view().position("lake", EAST)) == (3, 3)
+
+
+@pytest.mark.parametrize("left", [0, 2])
+@pytest.mark.parametrize("joins_at_the_oldest", [False, True])
+@pytest.mark.parametrize("keeps_positions", [False, True])
+def test_what_was_deleted_unread_is_told_though_the_group_is_gone_with_its_commits(
+    left: int, joins_at_the_oldest: bool, keeps_positions: bool
+) -> None:
+    """A broker forgets a group that was away for a week; its topics keep less."""
+    bench = Bench(keeps_positions=keeps_positions)
+    bench.journal.append([batch(n, 1) for n in range(1, 4)])
+    bench.steps()
+    bench.journal.append([batch(n, 1) for n in range(4, 9)])
+    bench.journal.delete_before(EAST, 8 - left)
+    del bench.journal._committed["lake"]
+    bench.start()
+    if not joins_at_the_oldest:
+        bench.journal._committed["lake"].clear()
+    bench.steps(30)
+    assert bench.indexer.counters.gaps == [str(Gap(EAST, 3, 8 - left))]
+    assert bench.numbers() == [1, 2, 3, *range(9 - left, 9)]
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (8, 8)
+
+
+@pytest.mark.parametrize("joins_at_the_oldest", [False, True])
+def test_a_group_that_is_gone_with_its_commits_reads_a_journal_that_was_made_anew_whole(
+    joins_at_the_oldest: bool,
+) -> None:
+    bench = Bench()
+    bench.journal.append([batch(n, 1) for n in range(1, 4)])
+    bench.steps()
+    bench.journal = MemoryJournal(bench.clock)
+    bench.journal.append([batch(n, 1) for n in range(4, 12)])
+    bench.start()
+    if not joins_at_the_oldest:
+        bench.journal._committed["lake"].clear()
+    bench.steps(30)
+    assert bench.numbers() == list(range(1, 12))
+    assert bench.indexer.counters.gaps == []
