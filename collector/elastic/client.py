@@ -11,13 +11,17 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from elastic_transport import NodeConfig, Serializer, Transport, TransportError
-from elastic_transport.client_utils import DEFAULT
-
 from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Misconfigured, Unavailable
 
-from .node import LeanNode
+try:  # everybody who asks Elasticsearch comes through here first
+    import isal  # noqa: F401 - what bulk bodies are summed with
+    from elastic_transport import NodeConfig, Serializer, Transport, TransportError
+    from elastic_transport.client_utils import DEFAULT
+
+    from .node import LeanNode
+except ImportError as error:
+    raise Misconfigured(f"Elasticsearch needs {error.name}: pip install 'lastbeat[elastic]'") from None
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 

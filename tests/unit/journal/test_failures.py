@@ -283,3 +283,18 @@ def test_what_lies_before_a_segment_that_can_not_be_read_is_handed_over(open_jou
         with pytest.raises(Unavailable, match="can't be read"):
             reader.poll(1 << 20, 0)
     assert [number_of(record) for record in read(reader, 20 - before[-1])] == list(range(before[-1] + 1, 21))
+
+
+def test_a_folder_that_can_not_be_written_is_named_with_what_to_do(tmp_path: Path, disk: Disk) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"file/journal can't be written: Not a directory: .*LASTBEAT_DATA"):
+        LocalJournal(tmp_path / "file" / "journal", JournalSettings(), FakeClock(), writable=True)
+    disk.refuse["open"] = errno.EACCES
+    with pytest.raises(Misconfigured, match="Permission denied"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)
+
+
+def test_a_full_disk_is_no_setting_that_can_not_work(tmp_path: Path, disk: Disk) -> None:
+    disk.refuse["open"] = errno.ENOSPC
+    with pytest.raises(OSError, match="No space left"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)
