@@ -7,6 +7,7 @@ it is killed: each holds the read end of a pipe that closes then.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ from shippers.errors import LastbeatError, Misconfigured
 
 from .running import running, tell
 from .settings import Settings, writable
+
+log = logging.getLogger("lastbeat.supervisor")
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
@@ -166,7 +169,12 @@ class Supervisor:
     def _keep(self) -> None:
         while not self.clock.wait(self._stop, 0.2):
             for role in self._running.values():
-                self._mind(role)
+                try:
+                    self._mind(role)
+                except Exception:
+                    # No memory for a process, or nobody left who reads what we say: whatever it is, roles are kept up.
+                    log.exception("%s could not be looked after, which is tried again", role.name)
+                    role.start_at = self.clock.monotonic() + role.pause_s
 
     def _mind(self, role: Role) -> None:
         now = self.clock.monotonic()
