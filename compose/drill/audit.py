@@ -160,6 +160,7 @@ class Auditor:
                     len(gone.dead[stream]),
                     len(gone.void[stream] - gone.dead[stream]),
                     said.dropped if said else 0,
+                    said.acked if said else 0,
                 )
                 account.balances.append(balance(run, kept))
         for run in self._poisoner.runs:

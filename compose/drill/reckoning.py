@@ -11,35 +11,43 @@ from dataclasses import dataclass, field
 
 from alerts.incidents import Incident, Severity
 
-SEALED_AT_MOST = 8_000
-"""Events that a shipper holds with numbers given and not yet acknowledged: two requests of twenty batches of 200."""
 _CANARY_S = 2.0
 """How old the last canary may be when sight is lost: one a second, and up to as much for its way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one sender, from its start to its end, as its side log has it."""
+    """One run of one sender, from its start to its end, as its side log has it. `killed`: its end may have cut off what
+    it had not sent; `stopped`: it was asked to end; `poison`: what it sent may be a dead letter."""
 
     name: str
     intent: int
     returned: int
     boot: str = ""
     killed: bool = False
+    stopped: bool = False
     spooled: bool = False
+    poison: bool = False
     buffer_events: int = 50_000
     service: str = ""
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether it logged so much that its memory may once have been full: of bytes, at half of its events."""
+        return 2 * self.intent >= self.buffer_events
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What is there of one run: how often each of its events is stored, and by number of events what was
-    dead-lettered, what void batches account for, and what its beats say was dropped."""
+    dead-lettered, what void batches account for, and what its last beat in the journal said was dropped, and durable
+    (`acked`)."""
 
     stored: Mapping[int, int] = field(default_factory=dict)
     dead: int = 0
     void: int = 0
     dropped: int = 0
+    acked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,7 @@ def balance(run: Run, kept: Kept) -> Balance:
     """The account of one run.
 
     What its last log call had only begun counts as emitted if it is anywhere, and else not at all. What a SIGKILL cut
-    off of a run without a spool is its own column: it must be the end of what was emitted, for what is sent is sent in
-    order, unless events were dropped before; and no more than its memory may hold.
+    off of a run without a spool is its own column. What can't be so, whoever says it, excuses nothing.
     """
     beyond = [number for number in kept.stored if not 0 < number <= run.intent]
     duplicates = sum(times - 1 for times in kept.stored.values())
@@ -79,30 +86,45 @@ def balance(run: Run, kept: Kept) -> Balance:
     if run.intent > run.returned and (run.intent in kept.stored or missing == -1):
         emitted += 1
         missing += run.intent not in kept.stored
-    cut_off, why = 0, ""
+    cut_off, why = 0, []
     if run.killed and not run.spooled and missing > 0:
         cut_off, missing = missing, 0
-        why = _not_a_tail(run, kept, cut_off)
-        if why:
-            cut_off, missing = 0, cut_off
     elif missing:
         lacking = _ranges(set(range(1, run.returned + 1)) - set(kept.stored))
-        why = f"{missing:+d}: not stored are {lacking}; dead {kept.dead}, void {kept.void}, dropped {kept.dropped}"
-    if beyond:
-        why = f"stored, but never emitted: {_ranges(beyond)}"
+        why.append(
+            f"{missing:+d}: not stored are {lacking}; dead {kept.dead}, void {kept.void}, dropped {kept.dropped}"
+        )
     unaccounted = abs(missing) + len(beyond)
+    if beyond:
+        why.append(f"stored, but never emitted: {_ranges(beyond)}")
+    if kept.dead and not run.poison:
+        unaccounted += kept.dead
+        why.append(f"{kept.dead} sound events are dead letters")
+    if kept.dropped and not (run.stopped or run.may_overflow):
+        unaccounted += kept.dropped
+        why.append(f"{kept.dropped} said to be dropped, and its memory was never full")
+    if no_end := _no_end(run, kept, cut_off):
+        unaccounted += cut_off + kept.void
+        cut_off = 0
+        why.append(no_end)
     once = there - sum(times > 1 for number, times in kept.stored.items() if number not in beyond)
-    return Balance(run, emitted, once, kept.dead, counted, cut_off, duplicates, unaccounted, why)
+    return Balance(run, emitted, once, kept.dead, counted, cut_off, duplicates, unaccounted, "; ".join(why))
 
 
-def _not_a_tail(run: Run, kept: Kept, cut_off: int) -> str:
-    """Why what is missing can't be what the SIGKILL cut off; '' if it can."""
-    if cut_off > run.buffer_events + SEALED_AT_MOST:
-        return f"{cut_off} cut off, more than its memory may hold"
-    if kept.dropped or kept.dead or kept.void:
+def _no_end(run: Run, kept: Kept, cut_off: int) -> str:
+    """Why what was cut off, or is void, can't be the end of a run that had not been sent; '' if it can.
+
+    What is sent is sent in order, and what was durable by its last beat was sent. Where memory was full, what came then
+    is lacking, and not the end.
+    """
+    if not (gone := cut_off + kept.void):
         return ""
-    first = run.returned - cut_off + 1
-    late = [number for number in kept.stored if number >= first and number <= run.returned]
+    if gone > (most := max(0, run.intent - kept.dropped - kept.acked)):
+        return f"{cut_off} cut off and {kept.void} void, and by its last beat all but {most} were durable"
+    if kept.dropped and run.may_overflow:
+        return ""
+    first = next((number for number in range(1, run.returned + 1) if number not in kept.stored), run.intent)
+    late = [number for number in kept.stored if first < number <= run.intent]
     return f"missing, and not the end: what came after is stored, {_ranges(late)}" if late else ""
 
 

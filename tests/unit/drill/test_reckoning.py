@@ -45,13 +45,13 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize("kept", [{"dead": 2}, {"void": 2}, {"dropped": 2}, {"dead": 1, "dropped": 1}])
 def test_what_is_counted_is_accounted_for(kept):
-    found = balance(Run("a", 10, 10), Kept(upto(10, (4, 7)), **kept))
+    found = balance(Run("a", 10, 10, stopped=True, poison=True), Kept(upto(8), **kept))
     assert found.is_good
     assert found.emitted == found.once + found.dead + found.counted
 
 
 def test_counted_as_gone_and_there_is_wrong_as_well():
-    assert balance(Run("a", 10, 10), Kept(upto(10), dropped=3)).unaccounted == 3
+    assert balance(Run("a", 10, 10, stopped=True), Kept(upto(10), dropped=3)).unaccounted == 3
 
 
 def test_twice_is_a_duplicate():
@@ -84,14 +84,46 @@ def test_but_only_the_end_can_be_cut_off():
     assert (found.cut_off, found.unaccounted) == (0, 3)
 
 
-def test_and_no_more_than_memory_holds():
-    found = balance(Run("a", 20_000, 20_000, killed=True, buffer_events=1_000), Kept(upto(5)))
-    assert found.unaccounted == 19_995
+def test_and_nothing_that_its_last_beat_said_was_durable():
+    run = Run("a", 5_000, 5_000, killed=True)
+    assert balance(run, Kept(upto(100), acked=100)).cut_off == 4_900
+    found = balance(run, Kept(upto(100), acked=101))
+    assert (found.cut_off, found.unaccounted) == (0, 4_900)
+    assert "all but 4899 were durable" in found.why
+    assert balance(run, Kept(upto(100), dropped=4_000, acked=900)).unaccounted, "nor what it dropped"
+
+
+def test_one_number_that_is_counted_excuses_no_hole():
+    found = balance(Run("a", 10, 10, killed=True, stopped=True), Kept(upto(10, (4, 5, 10)), dropped=1))
+    assert (found.cut_off, found.unaccounted) == (0, 2)
+    overflown = Run("a", 10, 10, killed=True, buffer_events=20)
+    assert balance(overflown, Kept(upto(10, (4, 5, 10)), dropped=1)).is_good, "what came while memory was full"
+    assert not balance(overflown, Kept(upto(10, (4, 5, 10)))).is_good
+
+
+def test_only_poison_may_be_dead():
+    kept = Kept(upto(4), dead=6)
+    assert balance(Run("a", 10, 10), kept).unaccounted == 6
+    assert balance(Run("a", 10, 10, poison=True), kept).is_good
+
+
+def test_only_who_was_full_or_asked_to_end_may_drop():
+    kept = Kept(upto(4), dropped=6)
+    assert balance(Run("a", 10, 10), kept).unaccounted == 6
+    assert balance(Run("a", 10, 10, stopped=True), kept).is_good
+    assert balance(Run("a", 10, 10, buffer_events=20), kept).is_good
 
 
 def test_with_a_spool_a_kill_excuses_nothing():
     assert balance(Run("a", 10, 10, killed=True, spooled=True), Kept(upto(7))).unaccounted == 3
     assert balance(Run("a", 10, 10, killed=True, spooled=True), Kept(upto(7), void=3)).is_good
+
+
+def test_what_is_void_is_the_end_as_well_and_was_never_durable():
+    run = Run("a", 10, 10, killed=True, spooled=True)
+    assert balance(run, Kept(upto(7), void=3, acked=7)).is_good
+    assert balance(run, Kept(upto(7), void=3, acked=8)).unaccounted == 3
+    assert balance(run, Kept(upto(10, (4, 5, 6)), void=3)).unaccounted == 3
 
 
 def incident(kind="down", service="pay", opened_at=500.0, *, resolved=True, reopened=0, notices=DELIVERED) -> Incident:
