@@ -172,14 +172,25 @@ class Alarms:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """What the on-call's telephone was told, once or again: of which incident, at which of its turns."""
+
+    incident: str
+    dedup_key: str
+    turn: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """What is known for certain. `dead`: services that died for good. `lost`: services of which events are really
-    unaccounted for. `poisoned`: the streams that poison was sent as, or claims to be."""
+    unaccounted for. `poisoned`: the streams that poison was sent as, or claims to be. `calls`: all that was told."""
 
     troubles: Sequence[Trouble] = ()
     dead: Collection[str] = ()
     lost: Collection[str] = ()
     poisoned: Collection[str] = ()
+    calls: Collection[Call] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,25 +208,50 @@ class Rules:
 def alarms(incidents: Iterable[Incident], truth: Truth, rules: Rules, now: float) -> Alarms:
     """Hold the incidents of one drill against what was really wrong in it."""
     known = list(incidents)
-    false = [_words(each, why) for each in known if (why := _false(each, truth, rules, now))]
-    missed: list[str] = []
+    why = [_false(each, truth, rules, now) for each in known]
+    false = [_words(each, words) for each, words in zip(known, why, strict=True) if words]
+    right = [each for each, words in zip(known, why, strict=True) if not words]
+    false += _told_too_often(right, truth, rules, now)
+    owed = {(one.id, notice.turn): one.dedup_key for one in known for notice in one.notices}
+    false += [
+        f"the telephone was told “{call.title}” ({call.incident}, {call.turn}), and no incident says so"
+        for call in truth.calls
+        if owed.get((call.incident, call.turn)) != call.dedup_key
+    ]
+    told = {(call.incident, call.turn) for call in truth.calls}
+    missed = [
+        f"{one.kind}: {one.summary}: “{notice.turn}” is noted as delivered, and the telephone never heard it"
+        for one in known
+        for notice in one.notices
+        if notice.delivered_at is not None and (one.id, notice.turn) not in told
+    ]
+    heard = {call.incident for call in truth.calls}
     for service in sorted(truth.dead):
         pages = [one for one in known if one.kind == "down" and one.service == service and one.is_open]
         if not pages:
             missed.append(f"{service} died, and nobody was told")
-        elif not _went_out(pages[0]):
+        elif pages[0].id not in heard:
             missed.append(f"{service} died, and the page never went out")
-        false += [_words(one, "told a second time") for one in pages[1:]]
     for service in sorted(truth.lost):
         pages = [one for one in known if one.kind == "lossy" and one.service in ("", service) and one.is_open]
-        if not any(_went_out(one) for one in pages):
+        if not any(one.id in heard for one in pages):
             missed.append(f"events of {service} are lost, and {'the page never went out' if pages else 'nobody knows'}")
     blind = [(one.resolved_at or now) - one.began_at for one in known if one.kind in ("blind", "unreachable")]
     return Alarms(tuple(false), tuple(missed), max(blind, default=0.0), len(known))
 
 
-def _went_out(incident: Incident) -> bool:
-    return any(notice.delivered_at is not None for notice in incident.notices)
+def _told_too_often(known: Iterable[Incident], truth: Truth, rules: Rules, now: float) -> list[str]:
+    """What began anew more often than there were faults, be it in one incident or in several of one key."""
+    found: dict[str, list[Incident]] = {}
+    for each in known:
+        if each.kind not in ("lossy", "lying"):
+            found.setdefault(each.dedup_key, []).append(each)
+    return [
+        _words(same[-1], f"told {openings} times, for {most} faults at most")
+        for same in found.values()
+        if (openings := sum(1 + each.reopened for each in same))
+        > (most := _reasons(same[-1], truth.troubles, rules, now))
+    ]
 
 
 def _false(incident: Incident, truth: Truth, rules: Rules, now: float) -> str:
@@ -227,8 +263,6 @@ def _false(incident: Incident, truth: Truth, rules: Rules, now: float) -> str:
     is_of_the_dead = incident.kind in ("down", "instance") and incident.service in truth.dead
     if incident.is_open and incident.calm_since is None and not is_of_the_dead:
         return "it is over, and still open"
-    if (openings := 1 + incident.reopened) > (most := _reasons(incident, truth.troubles, rules, now)):
-        return f"told {openings} times, for {most} faults at most"
     return ""
 
 

@@ -97,6 +97,7 @@ class Site:
     parts: dict[str, Part] = field(default_factory=dict)
     links: dict[str, Relay] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    pager: Pager = field(default_factory=Pager)
     _opened: ExitStack = field(default_factory=ExitStack)
     _ports: dict[str, int] = field(default_factory=dict)
     prefix: str = ""
@@ -190,10 +191,10 @@ class Site:
         self._ports["gateway"], boards = free_ports([0, 0])
         for name in ("network", "zone"):
             self.links[name] = self._opened.enter_context(Relay(self._ports["gateway"]))
-        pager = self._opened.enter_context(Pager())
+        self._opened.enter_context(self.pager)
         text = _COMMON.format(
             data=json.dumps(str(self.data.absolute())), gateway=self._ports["gateway"], boards=boards, region=REGION,
-            front=self.links["network"].port, blind=BLIND_AFTER_S, pager=pager.url,
+            front=self.links["network"].port, blind=BLIND_AFTER_S, pager=self.pager.url,
         )  # fmt: skip
         self.config.write_text(text + (self._servers(self.stack) if self.stack else ""))
         self.environment = {

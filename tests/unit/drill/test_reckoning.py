@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.incidents import Incident, Notice, Severity, Status
-from compose.drill.reckoning import Kept, Rules, Run, Trouble, Truth, alarms, balance
+from compose.drill.pager import Pager
+from compose.drill.reckoning import Call, Kept, Rules, Run, Trouble, Truth, alarms, balance
 
 NOW = 1_000.0
 RULES = Rules(grace_s=2.0, blind_after_s=4.0)
@@ -134,8 +136,14 @@ def incident(kind="down", service="pay", opened_at=500.0, *, resolved=True, reop
     )  # fmt: skip
 
 
+def calls(*incidents: Incident) -> list[Call]:
+    """What a sound courier has told of these."""
+    noted = [(one, notice) for one in incidents for notice in one.notices if notice.delivered_at is not None]
+    return [Call(one.id, one.dedup_key, notice.turn) for one, notice in noted]
+
+
 def judged(incidents, troubles=(), dead=(), **more):
-    return alarms(incidents, Truth(troubles, dead, **more), RULES, NOW)
+    return alarms(incidents, Truth(troubles, dead, **{"calls": calls(*incidents), **more}), RULES, NOW)
 
 
 def test_an_incident_without_any_trouble_is_false():
@@ -175,6 +183,12 @@ def test_more_often_told_than_there_were_faults_is_false():
     assert not judged([incident("blind", "", reopened=1)], [Trouble(490, 505), Trouble(480, 486)]).false
 
 
+def test_few_restarts_are_no_crash_loop():
+    restarts = [Trouble(480 + 4 * number, 481 + 4 * number, "pay") for number in range(5)]
+    assert not judged([incident("flapping")], restarts).false
+    assert judged([incident("flapping")], restarts[1:]).false
+
+
 def test_what_is_over_and_still_open_is_false():
     assert judged([incident(resolved=False)], [Trouble(495, 502, "pay")]).false
 
@@ -187,6 +201,40 @@ def test_who_died_must_be_told_once_and_delivered():
     assert (told.false, told.missed) == ((), ())
     assert judged([incident(resolved=False)] * 2, death, {"pay"}).false
     assert judged([incident()], death, {"pay"}).missed, "resolved, though nobody came back"
+
+
+def test_only_what_the_telephone_heard_was_told():
+    death, page = [Trouble(495, None, "pay")], incident(resolved=False)
+    found = judged([page], death, {"pay"}, calls=[])
+    assert not found.false
+    assert ["the page never went out" in words for words in found.missed] == [False, True]
+    assert "noted as delivered" in found.missed[0]
+    not_yet_noted = replace(page, notices=(replace(DELIVERED[0], delivered_at=None),))
+    again = judged([not_yet_noted], death, {"pay"}, calls=calls(page))
+    assert (again.false, again.missed) == ((), ()), "a watch that was killed between the two sends it again"
+
+
+@pytest.mark.parametrize("differs", [{"incident": "down-0"}, {"turn": "again-1"}, {"dedup_key": "down/shop"}])
+def test_what_the_telephone_heard_and_no_incident_says_is_false(differs):
+    page = incident()
+    (call,) = calls(page)
+    found = judged([page], [Trouble(495, 502, "pay")], calls=[call, replace(call, title="✖ pay", **differs)])
+    assert "“✖ pay”" in found.false[0]
+    assert not found.missed
+
+
+def test_one_thing_told_under_two_incidents_is_told_twice():
+    twins = [incident(), replace(incident(), id="down-of-a-watch-that-forgot")]
+    assert "told 2 times, for 1 faults" in judged(twins, [Trouble(495, 502, "pay")]).false[0]
+    assert not judged(twins, [Trouble(495, 502, "pay"), Trouble(480, 485, "pay")]).false
+
+
+def test_the_telephone_keeps_the_first_of_what_comes_under_one_key():
+    with Pager() as pager, httpx.Client(trust_env=False) as client:
+        for turn in ("firing", "resolved"):
+            said = {"incident_id": "down-1", "dedup_key": "down/pay", "turn": turn, "title": "pay"}
+            assert client.post(pager.url, json=said, headers={"Idempotency-Key": "one"}).is_success
+        assert pager.calls == [Call("down-1", "down/pay", "firing", "pay")]
 
 
 def lossy(service="pay", **how) -> Incident:
