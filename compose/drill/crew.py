@@ -144,11 +144,11 @@ class Sender:
 
     def troubles(self) -> list[Trouble]:
         """When it did not live, or was frozen. Who begins has the time until its shipper works."""
-        found = [Trouble(began, until, self.service, words="frozen") for began, until in self.frozen]
+        found = [Trouble(began, until, self.service, self.zone, "frozen") for began, until in self.frozen]
         for life, heir in zip(self.lives, [*self.lives[1:], None], strict=True):
             if life.ended_at is not None:
                 ready_at = heir.side.ready_at if heir else 0.0
-                found.append(Trouble(life.ended_at, ready_at or None, self.service, words=f"{life.name} ended"))
+                found.append(Trouble(life.ended_at, ready_at or None, self.service, self.zone, f"{life.name} ended"))
         return found
 
 

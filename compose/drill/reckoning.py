@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alerts.incidents import Incident, Severity
+from alerts.scopes import MIN_SERVICES
 
 _CANARY_S = 2.0
 """How old the last canary may be when sight is lost: one a second, and up to as much for its way."""
@@ -147,7 +148,9 @@ def _ranges(numbers: Collection[int]) -> str:
 class Trouble:
     """Something that was really wrong: with one service, or, `service` being '', with the platform's sight.
 
-    Times are seconds since the epoch; `until` is None for what was never healed. `zone`: of all senders of that zone.
+    Times are seconds since the epoch. `until`, None for what was never healed, is when its effect was over at the
+    latest; `healed_at` at the earliest. `zone`: the service's. Nothing at all came through meanwhile if `blind_from_s`
+    is given: somebody must be told if it lasted so long.
     """
 
     began_at: float
@@ -155,10 +158,12 @@ class Trouble:
     service: str = ""
     zone: str = ""
     words: str = ""
+    blind_from_s: float | None = None
+    healed_at: float | None = None
 
     def lasted_s(self, now: float) -> float:
         """How long it lasted, or lasts by now."""
-        return (now if self.until is None else self.until) - self.began_at
+        return (now if self.until is None else min(self.until, now)) - self.began_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +202,13 @@ class Truth:
 class Rules:
     """What may be called late: `grace_s` of the senders, how long nothing must have been seen before the watch calls
     itself blind, how many restarts in a short time are a crash loop, and how long after the end of a trouble it may
-    still be told, because the watch had to catch up first."""
+    still be told: of a service, because the watch had to catch up first; of sight, until the next canary is read."""
 
     grace_s: float
     blind_after_s: float
     crash_loop_restarts: int = 5
     tells_late_s: float = 20.0
+    sees_late_s: float = 8.0
 
 
 def alarms(incidents: Iterable[Incident], truth: Truth, rules: Rules, now: float) -> Alarms:
@@ -236,6 +242,7 @@ def alarms(incidents: Iterable[Incident], truth: Truth, rules: Rules, now: float
         pages = [one for one in known if one.kind == "lossy" and one.service in ("", service) and one.is_open]
         if not any(one.id in heard for one in pages):
             missed.append(f"events of {service} are lost, and {'the page never went out' if pages else 'nobody knows'}")
+    missed += _untold(known, truth.troubles, rules, now)
     blind = [(one.resolved_at or now) - one.began_at for one in known if one.kind in ("blind", "unreachable")]
     return Alarms(tuple(false), tuple(missed), max(blind, default=0.0), len(known))
 
@@ -254,11 +261,32 @@ def _told_too_often(known: Iterable[Incident], truth: Truth, rules: Rules, now: 
     ]
 
 
+def _untold(known: Iterable[Incident], troubles: Sequence[Trouble], rules: Rules, now: float) -> list[str]:
+    """Times without sight of which nobody was told. Where the platform had another trouble, that may be why."""
+    told = [
+        (one.opened_at, now if one.resolved_at is None else one.resolved_at)
+        for one in known
+        if one.kind in ("blind", "unreachable")
+    ]
+    found: dict[str, None] = {}
+    for trouble in troubles:
+        if trouble.blind_from_s is None or trouble.healed_at is None:
+            continue
+        others = _spans([each for each in troubles if not each.service and each.words != trouble.words], now)
+        upset = [(began, until + _CANARY_S) for began, until in others]
+        left = _without((trouble.began_at, trouble.healed_at), upset)
+        alone_s = max((until - began for began, until in left), default=0.0)
+        last = trouble.healed_at + rules.sees_late_s
+        if alone_s >= trouble.blind_from_s and not any(b <= last and trouble.began_at <= u for b, u in told):
+            found[f"{trouble.words}: nothing was seen for {alone_s:.1f} s, and nobody was told"] = None
+    return list(found)
+
+
 def _false(incident: Incident, truth: Truth, rules: Rules, now: float) -> str:
     """Why an incident is a false alarm; '' if it is none."""
     if incident.kind in ("lossy", "lying"):
         return _falsely_accuses(incident, truth)
-    if not any(_explains(trouble, incident, rules, now) for trouble in truth.troubles):
+    if not _is_explained(incident, truth.troubles, rules, now):
         return "nothing was wrong there"
     is_of_the_dead = incident.kind in ("down", "instance") and incident.service in truth.dead
     if incident.is_open and incident.calm_since is None and not is_of_the_dead:
@@ -280,25 +308,56 @@ def _falsely_accuses(incident: Incident, truth: Truth) -> str:
     return "" if is_true else "nothing is lost there"
 
 
-def _explains(trouble: Trouble, incident: Incident, rules: Rules, now: float) -> bool:
-    """Whether a trouble is a good reason for an incident: it had begun, and wasn't long over.
+def _is_explained(incident: Incident, troubles: Sequence[Trouble], rules: Rules, now: float) -> bool:
+    """Whether there is a good reason for an incident: it had begun, and had lasted, and wasn't long over.
 
     A service is silent for longer than interval and grace only if it was ill for the grace at least: its last beat may
     have been due just then. It had been so for that long when it was told. So it is with blindness and the last canary.
     """
     opened = incident.opened_at
-    until = now if trouble.until is None else trouble.until
-    if not trouble.began_at <= opened <= until + rules.tells_late_s:
-        return False
+    sight = [
+        min(until, opened) - began
+        for began, until in _spans([each for each in troubles if not each.service], now, _CANARY_S)
+        if began <= opened <= until + rules.sees_late_s
+    ]
     if incident.kind == "blind":
-        return not trouble.service and opened - trouble.began_at >= rules.blind_after_s - _CANARY_S
-    if incident.kind == "unreachable":
-        return True
+        return any(lasted >= rules.blind_after_s - _CANARY_S for lasted in sight)
+    ill = [
+        each
+        for each in troubles
+        if each.service and each.began_at <= opened <= (now if each.until is None else each.until) + rules.tells_late_s
+    ]
     if incident.kind == "flapping":
-        return trouble.service == incident.service
-    if incident.kind not in ("down", "instance"):
-        return False
-    return trouble.service == incident.service and min(until, opened) - trouble.began_at >= rules.grace_s
+        return any(each.service == incident.service for each in ill)
+    silent = [each for each in ill if each.lasted_s(opened) >= rules.grace_s]
+    if incident.kind == "unreachable":
+        services = {each.service for each in silent if incident.zone in ("", each.zone)}
+        return any(lasted >= rules.grace_s for lasted in sight) or len(services) >= MIN_SERVICES
+    return incident.kind in ("down", "instance") and any(each.service == incident.service for each in silent)
+
+
+Span = tuple[float, float]
+
+
+def _spans(troubles: Iterable[Trouble], now: float, apart_s: float = 0.0) -> list[Span]:
+    """When there was any of these, in order. What is `apart_s` at most from the next is one with it."""
+    found: list[Span] = []
+    for began, until in sorted((each.began_at, now if each.until is None else each.until) for each in troubles):
+        if found and began <= found[-1][1] + apart_s:
+            found[-1] = found[-1][0], max(found[-1][1], until)
+        else:
+            found.append((began, until))
+    return found
+
+
+def _without(span: Span, others: Iterable[Span]) -> list[Span]:
+    """What is left of a span outside of others, which are in order."""
+    began, until = span
+    found: list[Span] = []
+    for first, last in others:
+        found.append((began, min(first, until)))
+        began = max(began, last)
+    return [each for each in (*found, (began, until)) if each[0] < each[1]]
 
 
 def _reasons(incident: Incident, troubles: Sequence[Trouble], rules: Rules, now: float) -> int:

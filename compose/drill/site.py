@@ -170,7 +170,7 @@ class Site:
         """Until every role serves. Raises StartFailed with the end of the log of one that doesn't."""
         deadline, waited = self.clock.monotonic() + _READY_WITHIN_S, threading.Event()
         for name in self.roles:
-            while not self._serves(name):
+            while not self.serves(name):
                 log = self.settings.run_path / f"{name}.log"
                 if self.clock.monotonic() > deadline:
                     raise StartFailed(f"{name} does not serve in {_READY_WITHIN_S:g} s; {log}:\n{end_of(log)}")
@@ -178,7 +178,8 @@ class Site:
                     self.role(name).start()  # it gave up while what it needs was away: its supervisor's part
                 self.clock.wait(waited, 0.1)
 
-    def _serves(self, name: str) -> bool:
+    def serves(self, name: str) -> bool:
+        """Whether a role answers for itself; the gateway, that it takes batches."""
         path = "/ready" if name == "gateway" else "/health"
         try:
             return httpx.get(self.health(name) + path, timeout=1.0, trust_env=False).is_success

@@ -178,6 +178,47 @@ def test_blindness_is_told_rightly_while_there_is_some_and_not_long_after():
     assert judged([blind], [Trouble(490, 495, "pay")]).false
 
 
+@pytest.mark.parametrize("kind", ["blind", "unreachable"])
+def test_a_hiccup_is_no_reason_to_see_nothing_and_what_came_close_together_is_one(kind):
+    told = incident(kind, "")
+    assert judged([told], [Trouble(498, 499, words="delay network")]).false
+    assert judged([told], [Trouble(480, 489)]).false, "it has long seen again"
+    hiccups = [Trouble(495, 496), Trouble(497.5, 498), Trouble(499.5, 499.8)]
+    assert not judged([told], hiccups).false
+    assert judged([told], hiccups[::2]).false
+
+
+def test_a_scope_falls_silent_only_if_enough_of_it_is_ill_for_long_enough():
+    told = replace(incident("unreachable", ""), zone="b")
+    ill = [Trouble(497, 503, service, "b") for service in ("pay", "shop", "stock")]
+    assert not judged([told], ill).false
+    assert judged([told], [*ill[:2], *ill[:2]]).false, "three services, not three faults"
+    assert judged([told], [*ill[:2], replace(ill[2], zone="a")]).false
+    assert judged([told], [*ill[:2], replace(ill[2], began_at=499)]).false
+    assert judged([told], [Trouble(400, None, "pay", "b")]).false, "one that died is one"
+    assert not judged([replace(told, zone="")], [*ill[:2], replace(ill[2], zone="a")]).false
+
+
+CUT = Trouble(490, 496, words="cut network", blind_from_s=5.5, healed_at=496)
+
+
+def test_long_blindness_of_which_nobody_is_told_is_missed():
+    assert judged([], [CUT]).missed == ("cut network: nothing was seen for 6.0 s, and nobody was told",)
+    assert not judged([], [replace(CUT, healed_at=495)]).missed
+    assert not judged([], [replace(CUT, blind_from_s=None)]).missed
+    assert not judged([incident("blind", "", 494)], [CUT]).missed
+    assert judged([incident("blind", "", 470)], [CUT]).missed, "of another time"
+    of_a_zone = [replace(CUT, service=service, zone="b") for service in ("pay", "shop", "stock")]
+    assert len(judged([], of_a_zone).missed) == 1
+    assert not judged([replace(incident("unreachable", "", 495), zone="b")], of_a_zone).missed
+
+
+@pytest.mark.parametrize(("began", "until"), [(488, 492), (493, 494), (480, 489), (495, None)])
+def test_where_more_than_that_was_broken_it_may_be_why_nobody_was_told(began, until):
+    assert not judged([], [CUT, Trouble(began, until, words="freeze watch")]).missed
+    assert judged([], [CUT, Trouble(began, until, "pay", words="pay-0 ended")]).missed
+
+
 def test_more_often_told_than_there_were_faults_is_false():
     assert judged([incident("blind", "", reopened=1)], [Trouble(490, 505)]).false
     assert not judged([incident("blind", "", reopened=1)], [Trouble(490, 505), Trouble(480, 486)]).false
