@@ -62,7 +62,8 @@ def run(stack: bool, minutes: float | None, seed: int | None, faults: list[str],
 
 
 def run_observe(config: Path | None, minutes: float | None) -> int:
-    """Read and count on the platform of these settings. Returns the exit code: 0 if nothing is missing or double."""
+    """Read and count on the platform of these settings. Returns the exit code: 0 if there was something to count, and
+    nothing is missing or double."""
     console = Console(highlight=False)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

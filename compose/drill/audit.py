@@ -160,6 +160,7 @@ class Auditor:
                     len(gone.dead[stream]),
                     len(gone.void[stream] - gone.dead[stream]),
                     said.dropped if said else 0,
+                    said.acked if said else 0,
                 )
                 account.balances.append(balance(run, kept))
         for run in self._poisoner.runs:
@@ -206,14 +207,14 @@ class Auditor:
 
         def good() -> bool:
             found[0] = self._alarms(lost)
-            return not found[0].missed and not any("still open" in words for words in found[0].false)
+            return not found[0].missed and not found[0].false
 
         self._until(good, _TOLD_WITHIN_S)
         return found[0]
 
     def _alarms(self, lost: Collection[str]) -> Alarms:
         troubles = [*self._player.troubles(), *(one for sender in self._crew.senders for one in sender.troubles())]
-        truth = Truth(troubles, self._crew.dead, lost, self._poisoner.streams)
+        truth = Truth(troubles, self._crew.dead, lost, self._poisoner.streams, self._site.pager.calls)
         return alarms(self.incidents(), truth, Rules(GRACE_S, BLIND_AFTER_S), self._clock.time())
 
     def incidents(self) -> Sequence[Incident]:

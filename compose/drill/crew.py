@@ -30,6 +30,8 @@ class Life:
     ended_at: float | None = None
     cut: bool = False
     """It ended in a way that may cut off what it had not sent."""
+    stopped: bool = False
+    """It was asked to end: what it had no time to send it drops, and counts."""
 
     @property
     def side(self) -> Side:
@@ -81,7 +83,7 @@ class Sender:
         self._process.thaw()
         reachable = self.is_reachable()
         self._process.stop()
-        self._ended(cut=not (reachable and self.is_reachable()))
+        self._ended(cut=not (reachable and self.is_reachable()), stopped=True)
 
     def freeze(self) -> None:
         """SIGSTOP."""
@@ -125,27 +127,28 @@ class Sender:
         """Whether a run is under way."""
         return self._process is not None and self._process.running
 
-    def _ended(self, *, cut: bool) -> None:
-        if self.lives[-1].ended_at is None:
-            self.lives[-1].ended_at, self.lives[-1].cut = self.clock.time(), cut
+    def _ended(self, *, cut: bool, stopped: bool = False) -> None:
+        life = self.lives[-1]
+        if life.ended_at is None:
+            life.ended_at, life.cut, life.stopped = self.clock.time(), cut, stopped
 
     def runs(self) -> list[tuple[Run, float]]:
         """Every run as the audit wants it."""
         found = []
         for life in self.lives:
             side = life.side
-            run = Run(life.name, side.intent, side.returned, side.boot, life.cut, self.spool is not None,
+            run = Run(life.name, side.intent, side.returned, side.boot, life.cut, life.stopped, self.spool is not None,
                       service=self.service)  # fmt: skip
             found.append((run, life.began_at))
         return found
 
     def troubles(self) -> list[Trouble]:
         """When it did not live, or was frozen. Who begins has the time until its shipper works."""
-        found = [Trouble(began, until, self.service, words="frozen") for began, until in self.frozen]
+        found = [Trouble(began, until, self.service, self.zone, "frozen") for began, until in self.frozen]
         for life, heir in zip(self.lives, [*self.lives[1:], None], strict=True):
             if life.ended_at is not None:
                 ready_at = heir.side.ready_at if heir else 0.0
-                found.append(Trouble(life.ended_at, ready_at or None, self.service, words=f"{life.name} ended"))
+                found.append(Trouble(life.ended_at, ready_at or None, self.service, self.zone, f"{life.name} ended"))
         return found
 
 

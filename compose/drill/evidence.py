@@ -87,14 +87,16 @@ def in_elastic(settings: ElasticSettings, dataset: str = "business") -> Rows:
     return rows
 
 
-def _documents(client: ElasticClient, pattern: str) -> Iterator[Mapping[str, Any]]:
+def _documents(
+    client: ElasticClient, pattern: str, query: Mapping[str, Any] | None = None
+) -> Iterator[Mapping[str, Any]]:
     pit = client.ask("POST", f"/{pattern}/_pit?keep_alive=1m&ignore_unavailable=true")["id"]
     after: object = None
     try:
         while True:
             body = {
                 "size": _PAGE, "_source": ["message"], "pit": {"id": pit, "keep_alive": "1m"},
-                "sort": ["_shard_doc"], "track_total_hits": False,
+                "sort": ["_shard_doc"], "track_total_hits": False, "query": query or {"match_all": {}},
             }  # fmt: skip
             hits = client.ask("POST", "/_search", body if after is None else {**body, "search_after": after})
             yield from (found := hits["hits"]["hits"])
@@ -155,29 +157,34 @@ def counts_in_lake(lake: Path, ranges: Ranges) -> tuple[dict[str, int], dict[str
 
 
 def counts_in_elastic(settings: ElasticSettings, ranges: Ranges) -> tuple[dict[str, int], dict[str, int]]:
-    """The same of Elasticsearch. A number can be there twice only in different indices."""
+    """The same of Elasticsearch. A number can be there twice only in different indices: of a stream that is in several,
+    each document is looked at."""
     rows: dict[str, int] = {}
-    highest: dict[str, int] = {}
+    distinct: dict[str, int] = {}
     names = list(ranges)
+    pattern = ",".join(f"{settings.prefix}-{dataset}-*" for dataset in DATASETS)
     with closing(ElasticClient(settings)) as client:
         for some in (names[at : at + _STREAMS] for at in range(0, len(names), _STREAMS)):
-            tests = [
-                {"bool": {"filter": [{"term": {"event.stream": name}},
-                                     {"range": {"event.sequence": {"gte": ranges[name][0], "lte": ranges[name][1]}}}]}}
-                for name in some
-            ]  # fmt: skip
+            indices = {"index": {"terms": {"field": "_index", "size": 2}}}
             body = {
                 "size": 0,
-                "query": {"bool": {"filter": [{"bool": {"should": tests}}]}},
-                "aggs": {"stream": {"terms": {"field": "event.stream", "size": _STREAMS}}},
+                "query": {"bool": {"filter": [{"bool": {"should": [_within(name, *ranges[name]) for name in some]}}]}},
+                "aggs": {"stream": {"terms": {"field": "event.stream", "size": _STREAMS}, "aggs": indices}},
             }
-            pattern = ",".join(f"{settings.prefix}-{dataset}-*" for dataset in DATASETS)
             answer = client.ask("POST", f"/{pattern}/_search?ignore_unavailable=true", body)
             for bucket in answer["aggregations"]["stream"]["buckets"]:
-                rows[bucket["key"]] = bucket["doc_count"]
-                low, high = ranges[bucket["key"]]
-                highest[bucket["key"]] = min(bucket["doc_count"], high - low + 1)
-    return rows, highest
+                name = bucket["key"]
+                rows[name] = distinct[name] = bucket["doc_count"]
+                if len(bucket["index"]["buckets"]) > 1:
+                    found = _documents(client, pattern, _within(name, *ranges[name]))
+                    distinct[name] = len({hit["_id"] for hit in found})
+    return rows, distinct
+
+
+def _within(stream: str, low: int, high: int) -> Mapping[str, Any]:
+    """A query for some numbers of a stream."""
+    numbers = {"range": {"event.sequence": {"gte": low, "lte": high}}}
+    return {"bool": {"filter": [{"term": {"event.stream": stream}}, numbers]}}
 
 
 @dataclass(slots=True)

@@ -42,6 +42,10 @@ class Scene:
         kind, _, number = name.partition("-")
         return self.crew.senders[int(number)] if kind == "sender" else self.site.parts[name]
 
+    def serves(self, name: str) -> bool:
+        """Whether a part does its work, as far as it can be asked: others do once they are healed."""
+        return name not in self.site.roles or self.site.serves(name)
+
 
 class _OnPart:
     def __init__(self, scene: Scene, planned: Planned) -> None:
@@ -217,6 +221,9 @@ FAULTS: Mapping[str, Callable[[Scene, Planned], Fault]] = {
 
 BLINDING = ("gateway", "kafka", "kafka-link", "network", "watch", "elasticsearch", "elastic-link")
 """Parts without which beats are not seen, or not judged, for a while."""
+
+REMOTE = ("kafka", "kafka-link", "elasticsearch", "elastic-link")
+"""Parts to which roles must connect anew once they are back."""
 
 CUT_ZONE = ZONES[1]
 """The zone whose senders have a link of their own."""

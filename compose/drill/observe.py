@@ -61,8 +61,8 @@ class Observed:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is missing, and nothing is there twice."""
-        return not self.missing and not self.double
+        """Whether something was looked at, nothing of it is missing, and nothing is there twice."""
+        return bool(self.streams) and not self.missing and not self.double
 
 
 def observe(settings: Settings, clock: Clock, seconds: float, stop: threading.Event) -> Observed:
@@ -183,6 +183,10 @@ def show(console: Console, observed: Observed) -> None:
         "incidents", str(len(observed.incidents)), "open, or opened meanwhile: whether they are right only you know"
     )
     console.print(table)
+    if not observed.streams:
+        why = "no beat told of an event that was sent meanwhile"
+        todo = "log something, or see with `lastbeat doctor` whether the watch hears your services"
+        console.print(f"✖ nothing was looked at: {why}; {todo}", style="red", markup=False)
     for stream, count in sorted(observed.missing.items()):
         console.print(f"✖ {stream}: {count:+,} unaccounted", style="red", markup=False)
     for stream, count in sorted(observed.double.items()):

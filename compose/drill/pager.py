@@ -7,6 +7,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from .reckoning import Call
+
 
 class Pager:
     """Answers every POST with 200 and keeps it by its Idempotency-Key: the same notice twice is one. A context
@@ -19,7 +21,7 @@ class Pager:
         class Telephone(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 size = int(self.headers.get("content-length", 0))
-                notices[self.headers.get("idempotency-key", "")] = json.loads(self.rfile.read(size) or b"{}")
+                notices.setdefault(self.headers.get("idempotency-key", ""), json.loads(self.rfile.read(size) or b"{}"))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -30,6 +32,14 @@ class Pager:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Telephone)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="lastbeat-pager", daemon=True)
+
+    @property
+    def calls(self) -> list[Call]:
+        """What it was told so far. What came again under one key is told once, and what hides under it, never."""
+        return [
+            Call(said.get("incident_id", ""), said.get("dedup_key", ""), said.get("turn", ""), said.get("title", ""))
+            for said in list(self.notices.values())
+        ]
 
     @property
     def url(self) -> str:

@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shippers.clock import Clock
 
-from .faults import BLINDING, CUT_ZONE, FAULTS, Scene
+from .faults import BLINDING, CUT_ZONE, FAULTS, REMOTE, Scene
 from .reckoning import Trouble
 from .schedule import Planned, Schedule
+from .site import BLIND_AFTER_S
+
+_TOTAL = ("kill", "restart", "freeze", "cut")
+_JOURNAL = ("kafka", "kafka-link")
+_BLIND_FROM_S = dict.fromkeys(("gateway", "network", "zone"), BLIND_AFTER_S + 1.5) | dict.fromkeys(_JOURNAL, 30.0)
+"""How long nothing came through before somebody must have been told. The watch waits for a journal that doesn't answer,
+and that counts little."""
+_CONNECTS_AGAIN_S = 10.0
+"""Who lost a server tries again after so long, at most."""
+_SERVES_WITHIN_S = 300.0
+_LOOKS_EVERY_S = 0.25
 
 
 @dataclass(slots=True)
 class Deed:
-    """A fault as it was done; times are seconds since the epoch."""
+    """A fault as it was done; times are seconds since the epoch. `well_at`: when its part was seen to serve again."""
 
     planned: Planned
     began_at: float = 0.0
     ended_at: float = 0.0
+    well_at: float = 0.0
     error: str = ""
 
 
@@ -58,8 +70,16 @@ class Player:
                 finally:
                     fault.end()
                     deed.ended_at = self._clock.time()
+                    threading.Thread(target=self._note_well, args=(deed,), name="lastbeat-well", daemon=True).start()
         except Exception as error:  # noqa: BLE001  whatever it is, it is told in the table, and the drill has failed
             deed.error = f"{type(error).__name__}: {error}"
+
+    def _note_well(self, deed: Deed) -> None:
+        """A role that was started again serves only later. On a thread of its own: the drill goes on meanwhile."""
+        deadline, waited = self._clock.monotonic() + _SERVES_WITHIN_S, threading.Event()
+        while not self._scene.serves(deed.planned.part) and self._clock.monotonic() < deadline:
+            self._clock.wait(waited, _LOOKS_EVERY_S)
+        deed.well_at = self._clock.time()
 
     def _until(self, moment: float) -> None:
         self._clock.wait(self._stop, max(0.0, moment - self._clock.monotonic()))
@@ -70,15 +90,18 @@ class Player:
         for deed in self.deeds:
             if not deed.began_at:
                 continue
-            until, words = deed.ended_at or None, f"{deed.planned.kind} {deed.planned.part}"
-            if deed.planned.part in BLINDING:
-                found.append(Trouble(deed.began_at, until, words=words))
-            elif deed.planned.part == "zone":
+            part, words = deed.planned.part, f"{deed.planned.kind} {deed.planned.part}"
+            blind_from_s = _BLIND_FROM_S.get(part) if deed.planned.kind in _TOTAL else None
+            trouble = Trouble(deed.began_at, deed.well_at or None, "", "", words, blind_from_s, deed.ended_at or None)
+            if part in BLINDING:
+                late_s = _CONNECTS_AGAIN_S if part in REMOTE else 0.0
+                found.append(replace(trouble, until=trouble.until and trouble.until + late_s))
+            elif part == "zone":
                 cut_off = [sender.service for sender in self._scene.crew.senders if sender.zone == CUT_ZONE]
-                found += [Trouble(deed.began_at, until, service, words) for service in cut_off]
+                found += [replace(trouble, service=service, zone=CUT_ZONE) for service in cut_off]
         return found
 
     def is_reachable(self) -> bool:
         """Whether no fault stands between senders and the journal now."""
         ways = ("gateway", "kafka", "kafka-link", "network", "zone")
-        return not any(deed.began_at and not deed.ended_at and deed.planned.part in ways for deed in self.deeds)
+        return not any(deed.began_at and not deed.well_at and deed.planned.part in ways for deed in self.deeds)

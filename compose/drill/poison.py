@@ -76,7 +76,7 @@ class Poisoner:
         status = self._answered(batch)
         count = batch.header.count if status == 200 else 0
         with self._lock:
-            self.runs.append(Run(batch.header.stream, count, count, service=SERVICE))
+            self.runs.append(Run(batch.header.stream, count, count, poison=True, service=SERVICE))
             if (status == 200) is not taken:
                 self.wrong.append(f"poison {why or 'lines'}: the gateway answered {status}")
 

@@ -97,6 +97,7 @@ class Site:
     parts: dict[str, Part] = field(default_factory=dict)
     links: dict[str, Relay] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    pager: Pager = field(default_factory=Pager)
     _opened: ExitStack = field(default_factory=ExitStack)
     _ports: dict[str, int] = field(default_factory=dict)
     prefix: str = ""
@@ -169,7 +170,7 @@ class Site:
         """Until every role serves. Raises StartFailed with the end of the log of one that doesn't."""
         deadline, waited = self.clock.monotonic() + _READY_WITHIN_S, threading.Event()
         for name in self.roles:
-            while not self._serves(name):
+            while not self.serves(name):
                 log = self.settings.run_path / f"{name}.log"
                 if self.clock.monotonic() > deadline:
                     raise StartFailed(f"{name} does not serve in {_READY_WITHIN_S:g} s; {log}:\n{end_of(log)}")
@@ -177,7 +178,8 @@ class Site:
                     self.role(name).start()  # it gave up while what it needs was away: its supervisor's part
                 self.clock.wait(waited, 0.1)
 
-    def _serves(self, name: str) -> bool:
+    def serves(self, name: str) -> bool:
+        """Whether a role answers for itself; the gateway, that it takes batches."""
         path = "/ready" if name == "gateway" else "/health"
         try:
             return httpx.get(self.health(name) + path, timeout=1.0, trust_env=False).is_success
@@ -190,10 +192,10 @@ class Site:
         self._ports["gateway"], boards = free_ports([0, 0])
         for name in ("network", "zone"):
             self.links[name] = self._opened.enter_context(Relay(self._ports["gateway"]))
-        pager = self._opened.enter_context(Pager())
+        self._opened.enter_context(self.pager)
         text = _COMMON.format(
             data=json.dumps(str(self.data.absolute())), gateway=self._ports["gateway"], boards=boards, region=REGION,
-            front=self.links["network"].port, blind=BLIND_AFTER_S, pager=pager.url,
+            front=self.links["network"].port, blind=BLIND_AFTER_S, pager=self.pager.url,
         )  # fmt: skip
         self.config.write_text(text + (self._servers(self.stack) if self.stack else ""))
         self.environment = {

@@ -122,6 +122,16 @@ def test_what_is_missing_at_the_end_of_the_time_may_come_yet(site: Site) -> None
     assert (found.stored, found.missing) == (20, {})
 
 
+def test_where_nothing_was_sent_nothing_was_looked_at_and_that_is_not_good(site: Site) -> None:
+    site.says(10)
+    found = site.observed(lambda: None)
+    assert (found.streams, found.missing) == (0, {})
+    assert not found.is_good
+    out = io.StringIO()
+    show(Console(file=out, width=200), found)
+    assert "nothing was looked at" in out.getvalue()
+
+
 def test_dead_letters_and_void_batches_account_for_their_numbers(site: Site) -> None:
     site.says(10)
     site.stores(batch(1, 20, bad={7: b"no event", 12: b"no event", 13: b"no event"}), batch(21, 10).void("full"))

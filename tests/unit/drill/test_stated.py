@@ -130,7 +130,7 @@ def test_one_of_before_the_quiet_is_not_judged(head):
 def test_the_runs_of_a_service_are_one():
     runs = [
         Run("pay-0", 10, 10, killed=True, service="pay"),
-        Run("pay-1", 5, 5, service="pay"),
+        Run("pay-1", 5, 5, poison=True, service="pay"),
         Run("a", 1, 1, service="a"),
     ]
     kept = [Kept(dict.fromkeys(range(1, 8), 1)), Kept(dict.fromkeys(range(1, 4), 1), 1), Kept({1: 1})]
