@@ -258,11 +258,12 @@ class Indexer:
             return False  # who can't be asked has confirmed nothing
 
     def _pause_or_resume(self) -> None:
-        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
+        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either, also
+        while what is held is being tried again (else each try of a long outage would add to it).
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
         self._anew = {tp: at for tp, at in self._anew.items() if any(hold.of[tp] for hold in self._holds())}
-        holds_on = (self._backoff.is_on and self._waiting.records) or self._keeping.why
+        holds_on = (self._backoff.is_on and (self._waiting.records or self._writes)) or self._keeping.why
         if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:

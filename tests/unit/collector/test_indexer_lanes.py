@@ -201,3 +201,23 @@ def test_whatever_comes_of_the_writes_nothing_is_committed_unsettled_and_all_is_
         bench.steps(1)
     assert bench.sink.stored == set(range(30))
     assert bench.committed() == 30
+
+
+def test_a_long_outage_adds_nothing_to_what_is_held_however_often_it_is_tried_again() -> None:
+    bench = Bench(200)
+    held = []
+    for _ in range(300):
+        bench.steps(1)
+        while bench.lanes.held:
+            bench.lanes.let_go(0, None)
+        bench.clock.advance(0.5)
+        held.append(bench.indexer.metrics()["held_bytes"])
+    assert max(held) <= 4 * 8 * SIZE
+    assert held[-1] == held[20]
+    for _ in range(900):
+        bench.steps(1)
+        while bench.lanes.held:
+            bench.lanes.let_go(0)
+        bench.clock.advance(0.5)
+    assert bench.sink.stored == set(range(200))
+    assert bench.committed() == 200
