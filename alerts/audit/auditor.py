@@ -83,11 +83,6 @@ class Auditor:
             log, clock, "nothing can be audited now, this goes on by itself", "it is audited again"
         )
         self._statement: Statement | None = None
-        self._tried: deque[tuple[str, Sources, str]] = deque()
-        self._retry_at: dict[str, float] = {}
-        self._deleted: dict[str, Finding] = {}  # what stores were counted to lack, by the last count
-        self._uncounted: set[str] = set()  # of these, what came since, or was on its way while it was counted
-        self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
         self._stepped_at = clock.monotonic()
         self.passes = self.gaps = self.refused = self.failed_passes = 0
         self._begin()
@@ -104,6 +99,11 @@ class Auditor:
         self._round = 0
         self._as_of: float | None = None  # when all beats were read last: a statement speaks of nothing later
         self._under_way: dict[str, int] = {}  # what was sent again, and the round whose ends lie behind it
+        self._tried: deque[tuple[str, Sources, str]] = deque()
+        self._retry_at: dict[str, float] = {}
+        self._deleted: dict[str, Finding] = {}  # what stores were counted to lack, by the last count
+        self._uncounted: set[str] = set()  # of these, what came since, or was on its way while it was counted
+        self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
         self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -319,6 +319,8 @@ class Auditor:
         except LastbeatError as error:
             log.warning("the stores can't be counted now, they are the next time: %s", error)
             return
+        if not self._lease.mine:
+            return  # another one counts now
         for each in differences:
             log.error("%s: %s", each.stream, each.words)
         now = self._clock.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts.audit.auditor import Auditor
 from alerts.audit.statement import Difference
 from tests.unit.audit.books import DAY, Sender, World
 
@@ -29,3 +30,31 @@ def test_differences_between_stores_outlive_a_restart_until_they_are_counted_aga
     world.auditor.count_step()
     world.run(2)
     assert world.statement.is_balanced
+
+
+def test_who_takes_over_again_knows_what_was_counted_meanwhile() -> None:
+    """Its own count is the older one."""
+    world = World()
+    found: list[Difference] = []
+    world.restart("first", count=lambda: ((DAY,), tuple(found)))
+    first = world.auditor
+    world.run(3)
+    first.count_step()
+    world.run(1)
+    second = world.another("second", count=lambda: ((DAY,), tuple(found)))
+    _pass_time(world, second, 40)  # the first one hangs
+    found.append(Difference(DAY, "eu", "business", "aaaaaaaa.business", "lake lacks 1-5", True, "lake", ((1, 5),)))
+    second.count_step()
+    _pass_time(world, second, 1)
+    counted_at = world.statement.head.counted_at
+    first.step()
+    _pass_time(world, first, 20)  # the second one hangs
+    assert first.health()["status"] == "ok"
+    assert (world.statement.head.counted_at, len(world.statement.head.differences)) == (counted_at, 1)
+
+
+def _pass_time(world: World, auditor: Auditor, seconds: int) -> None:
+    for _ in range(seconds):
+        world.clock.advance(1)
+        world.canary()
+        auditor.step()
