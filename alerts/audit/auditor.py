@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alerts.beat import BadBeat, Beat, read
@@ -54,8 +54,8 @@ Sources = Mapping[str, tuple[Interval, ...]]
 """Which numbers were sent again from where."""
 Recover = Callable[[Finding], tuple[Sources, str]]
 """Tries to get back what a finding lacks; what was sent again from where, and the outcome in words."""
-Count = Callable[[], tuple[tuple[str, ...], tuple[Difference, ...]]]
-"""Counts the stores of the hot days against the ledger: the days, and every difference."""
+Count = Callable[[Sequence[str]], tuple[tuple[str, ...], tuple[Difference, ...]]]
+"""Counts the stores of the hot days, and of these days besides, against the ledger: the days, and every difference."""
 
 
 class Auditor:
@@ -309,13 +309,15 @@ class Auditor:
             del self._under_way[key]
 
     def count_step(self) -> None:
-        """Count the hot days' stores against the ledger. On a thread of its own, every now and then."""
-        if self._count is None or not self._lease.mine:
+        """Count the hot days' stores against the ledger, and every day again of which something was lacking: no day
+        grows so old that it is forgotten. On a thread of its own, every now and then."""
+        if self._count is None or not (self._lease.mine and self._loaded):
             return
         with self._lock:
             on_its_way = set(self._under_way)
+        again = sorted({each.day for each in self._counted[2] if each.lacking})
         try:
-            days, differences = self._count()
+            days, differences = self._count(again)
         except LastbeatError as error:
             log.warning("the stores can't be counted now, they are the next time: %s", error)
             return

@@ -3,6 +3,7 @@ ledger has read already."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -93,9 +94,19 @@ def work_out(
         tuple(liars[:MOST_NAMED]),
         counted_at,
         days,
-        (*differences, *(each.difference for each in unsaid))[:MOST_NAMED],
+        _named((*differences, *(each.difference for each in unsaid))),
     )
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
+
+
+def _named(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Of too many, those that lack something, and of each day and region the first: none of these seems to agree."""
+    seen: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for each in sorted(differences, key=lambda each: not each.lacking):
+        ranked.append((seen[each.day, each.region], each))
+        seen[each.day, each.region] += 1
+    return tuple(each for _, each in sorted(ranked, key=lambda pair: pair[0])[:MOST_NAMED])
 
 
 def _add_settled(sums: Sums, roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> None:
