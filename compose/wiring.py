@@ -112,7 +112,8 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))), sinks_of(settings))
+        kept = stack.enter_context(closing(open_ledger(settings)))
+        accounts = LedgerAccounts(LedgerView(kept), sinks_of(settings), partial(_let_go, state=kept))
         recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
         count = partial(count_hot_days, settings)
         auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
@@ -280,7 +281,17 @@ def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:
     from collector.ledger.rebuild import rebuild
 
     with closing(open_ledger(settings)) as state:
-        return {sink: rebuild(state, sink, stored, CLOCK) for sink, stored in open_inventories(settings).items()}
+        return {
+            sink: rebuild(state, sink, stored, CLOCK, _let_go(sink, state))
+            for sink, stored in open_inventories(settings).items()
+        }
+
+
+def _let_go(sink: str, state: State) -> set[tuple[str, str, str]]:
+    """What ageing has deleted of a sink. The archive lets nothing go."""
+    from collector.elastic.days import DeletedDays
+
+    return set(DeletedDays(state).all()) if sink == "elastic" else set()
 
 
 def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
@@ -352,7 +363,7 @@ def _fill(
     kept = stack.enter_context(closing(open_ledger(settings)))
 
     def begin() -> object:
-        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
+        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK, _let_go(group, kept))
 
     ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
     stack.enter_context(_repeated(ledger.upkeep, every_s=10))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
@@ -63,6 +63,11 @@ class Accounts(Protocol):
         """When its account was begun, or last made anew from its store: what was there before may be there no more."""
         ...
 
+    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
+        """Dataset, region and day of what it has deleted on purpose. Asks State: for now and then. Raises
+        Unavailable."""
+        ...
+
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         """Up to where a sink has accounted for a partition; None if it knows nothing of it."""
         ...
@@ -97,12 +102,18 @@ class Accounts(Protocol):
         ...
 
 
+LetGo = Callable[[str], Collection[tuple[str, str, str]]]
+"""Dataset, region and day of what a sink has deleted on purpose."""
+
+
 class LedgerAccounts:
     """The ledger that the sinks keep in State. Only `sinks` are spoken of: who was switched off has a ledger still, and
-    reads nothing more. See Accounts."""
+    reads nothing more. `let_go`: what each has deleted on purpose. See Accounts."""
 
-    def __init__(self, view: LedgerView, sinks: Collection[str] | None = None) -> None:
-        self._view, self._wanted = view, sinks
+    def __init__(
+        self, view: LedgerView, sinks: Collection[str] | None = None, let_go: LetGo = lambda _: frozenset()
+    ) -> None:
+        self._view, self._wanted, self._let_go = view, sinks, let_go
 
     def refresh(self) -> None:
         self._view.refresh()
@@ -113,6 +124,9 @@ class LedgerAccounts:
 
     def begun_at(self, sink: str) -> float:
         return self._view.begun_at(sink)
+
+    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
+        return self._let_go(sink)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self._view.position(sink, tp)

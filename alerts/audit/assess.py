@@ -85,8 +85,8 @@ class Assessor:
         for sink in self.sinks:
             begun_at = self._accounts.begun_at(sink)
             if begun_at != self.begun.setdefault(sink, begun_at):
-                self.begun[sink] = begun_at
                 self._doubt(sink)
+                self.begun[sink] = begun_at
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
@@ -259,16 +259,14 @@ class Assessor:
 
     def _doubt(self, sink: str) -> None:
         """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days
-        that a store has let go on purpose can't be: of who is older than its oldest, what is held begins later."""
-        oldest: dict[tuple[str, str], str] = {}
-        for key in self._accounts.totals(sink):
-            if key.day[:1].isdigit():
-                place = key.region, key.dataset
-                oldest[place] = min(key.day, oldest.get(place, key.day))
+        that a store has let go on purpose can't be: of who lived on one of them, what is held begins later."""
+        let_go: dict[tuple[str, str], str] = {}
+        for dataset, region, day in self._accounts.let_go(sink):
+            let_go[dataset, region] = max(day, let_go.get((dataset, region), ""))
         for boot in self._roll.boots.values():
             for dataset, stream in boot.datasets.items():
                 name, start = boot.stream(dataset), 0
-                if day_of(boot.born_at) < oldest.get((boot.region, dataset), "0"):
+                if day_of(boot.born_at) <= let_go.get((dataset, boot.region), ""):
                     lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
                     start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
                 stream.doubt(sink, start)

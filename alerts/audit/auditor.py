@@ -311,7 +311,7 @@ class Auditor:
     def count_step(self) -> None:
         """Count the hot days' stores against the ledger, and every day again of which something was lacking: no day
         grows so old that it is forgotten. On a thread of its own, every now and then."""
-        if self._count is None or not (self._lease.mine and self._loaded):
+        if self._count is None or not self._works():
             return
         with self._lock:
             on_its_way = set(self._under_way)
@@ -321,7 +321,7 @@ class Auditor:
         except LastbeatError as error:
             log.warning("the stores can't be counted now, they are the next time: %s", error)
             return
-        if not self._lease.mine:
+        if not self._works():
             return  # another one counts now
         for each in differences:
             log.error("%s: %s", each.stream, each.words)
@@ -331,6 +331,9 @@ class Auditor:
             self._uncounted = self._deleted.keys() & (on_its_way | self._under_way.keys())
         self._counted = (now, days, differences)
         self._state_at = float("-inf")
+
+    def _works(self) -> bool:
+        return self._lease.mine and self._loaded
 
     # --- what others ask ---
 

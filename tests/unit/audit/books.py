@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from alerts.audit.accounts import Gaps, Key, Lie, Sums
 from alerts.audit.auditor import Auditor
@@ -34,6 +34,7 @@ class Books:
         self.positions: dict[str, dict[TopicPartition, int]] = {}
         self.lying: dict[str, str] = {}
         self.begun: dict[str, float] = {}
+        self.deleted: set[tuple[str, str, str]] = set()
 
     def refresh(self) -> None: ...
 
@@ -43,6 +44,9 @@ class Books:
 
     def begun_at(self, sink: str) -> float:
         return self.begun.get(sink, 0.0)
+
+    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
+        return self.deleted
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self.positions[sink].get(tp)

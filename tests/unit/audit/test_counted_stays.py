@@ -89,7 +89,9 @@ def test_a_day_that_lacks_something_is_counted_until_it_is_there_however_old(is_
 
 def test_a_loss_of_one_day_or_region_is_not_crowded_out_by_another() -> None:
     world = World()
-    found = [Difference(DAY, "eu", "business", f"{n:08}.business", "lake has 1 twice", lacking=False) for n in range(300)]
+    found = [
+        Difference(DAY, "eu", "business", f"{n:08}.business", "lake has 1 twice", lacking=False) for n in range(300)
+    ]
     found += [Difference(DAY, "eu", "business", f"{n:08}.business", "lake lacks 1") for n in range(300)]
     found += [Difference("2023-11-01", "us", "business", "late0000.business", "lake lacks 1")]
     world.restart("b", count=lambda _: ((DAY,), tuple(found)))
