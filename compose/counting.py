@@ -28,12 +28,15 @@ _PATIENCE_S, _LOOK_EVERY_S = 15.0, 0.5
 _NEVER = threading.Event()
 
 
-def count_hot_days(settings: Settings, again: Sequence[str]) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-    """Count the days that are hot, and `again` those of which something was lacking: them, and every difference, also
-    of the old days that are to go. Raises Unavailable."""
+def count_hot_days(
+    settings: Settings, again: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Difference, ...]]:
+    """Count the days that are hot, and `again` those of which something was lacking: them, the stores, and every
+    difference, also of the old days that are to go. Raises Unavailable."""
     hot = days_to_count(settings, CLOCK.time())
     counted = count_stores(settings, [*hot, *(day for day in again if day not in hot)])
-    return counted.days, (*counted.differences, *count_old_days(settings))
+    stores = tuple(sorted({sink for sink, _ in counted.events}))
+    return counted.days, stores, (*counted.differences, *count_old_days(settings))
 
 
 def days_to_count(settings: Settings, now: float) -> list[str]:

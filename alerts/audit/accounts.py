@@ -59,6 +59,11 @@ class Accounts(Protocol):
         """The sinks that keep accounts."""
         ...
 
+    @property
+    def absent(self) -> Sequence[str]:
+        """Those that should, and have none yet."""
+        ...
+
     def begun_at(self, sink: str) -> float:
         """When its account was begun, or last made anew from its store: what was there before may be there no more."""
         ...
@@ -121,6 +126,10 @@ class LedgerAccounts:
     @property
     def sinks(self) -> Sequence[str]:
         return [sink for sink in self._view.sinks if self._wanted is None or sink in self._wanted]
+
+    @property
+    def absent(self) -> Sequence[str]:
+        return sorted(set(self._wanted or ()) - set(self._view.sinks))
 
     def begun_at(self, sink: str) -> float:
         return self._view.begun_at(sink)

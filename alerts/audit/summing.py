@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
@@ -56,6 +56,16 @@ def _line(key: Key, sink: str, counts: Mapping[str, int], dropped: Mapping[str, 
     return replace(Line(*key, sink, dropped=dropped), **numbers)  # type: ignore[arg-type]  # they are all counts
 
 
+class Counts(NamedTuple):
+    """When the stores were last counted and what came of it; `trouble`, why they could not be since."""
+
+    at: float | None = None
+    days: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    trouble: str = ""
+
+
 def work_out(
     roll: Roll,
     accounts: Accounts,
@@ -63,10 +73,12 @@ def work_out(
     ends: Mapping[TopicPartition, int],
     now: float,
     *,
-    counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ()),
+    counts: Counts = Counts(),  # it never changes
+    count_every_s: float = 0.0,
     unsaid: Sequence[Unsaid] = (),
 ) -> Statement:
-    """The statement as of now. `unsaid` is what is missing of streams that nobody ever spoke of."""
+    """The statement as of now. `unsaid` is what is missing of streams that nobody ever spoke of. `count_every_s`: how
+    often the stores should be counted; 0 for never."""
     sums, sinks = Sums(), list(assessor.sinks)
     tails: list[Tail] = []
     liars: list[Liar] = []
@@ -84,17 +96,21 @@ def work_out(
     liars += _unsaid_liars(roll, accounts, sinks)
     for each in unsaid:
         sums.add(each.key, each.sink, unaccounted=each.number)
-    counted_at, days, differences = counted
+    late = behind(accounts, [*sinks, *accounts.absent], ends)
     head = Head(
         now,
         min(assessor.sinks.values(), default=now),
         len(roll.boots),
-        behind(accounts, sinks, ends),
+        late,
         tuple(sorted(tails, key=lambda each: -each.at)[:MOST_NAMED]),
         tuple(liars[:MOST_NAMED]),
-        counted_at,
-        days,
-        _named((*differences, *(each.difference for each in unsaid))),
+        counts.at,
+        counts.days,
+        _named((*counts.differences, *(each.difference for each in unsaid))),
+        counts.trouble,
+        tuple(sink for sink in accounts.absent if late[sink]),
+        counts.sinks,
+        count_every_s,
     )
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
 

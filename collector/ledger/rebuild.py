@@ -37,7 +37,7 @@ class Rebuilt:
     streams: int
     total: Total
     lacking: tuple[str, ...] = ()
-    """What the ledger had as settled, on days that were not let go, and the store lacks: stream and ranges, in words."""
+    """What the ledger had as settled and the store lacks, but for days it let go: stream and ranges, in words."""
 
 
 LetGo = Collection[tuple[str, str, str]]

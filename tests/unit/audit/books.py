@@ -35,6 +35,7 @@ class Books:
         self.lying: dict[str, str] = {}
         self.begun: dict[str, float] = {}
         self.deleted: set[tuple[str, str, str]] = set()
+        self.absent: Sequence[str] = ()
 
     def refresh(self) -> None: ...
 
@@ -49,7 +50,7 @@ class Books:
         return self.deleted
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
-        return self.positions[sink].get(tp)
+        return self.positions.get(sink, {}).get(tp)
 
     def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
         return self.numbers[sink][stream].missing(first, last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.audit.accounts import LedgerAccounts
+from alerts.audit.vouching import doubts
 from alerts.state.memory import MemoryState
 from collector.ledger.ledger import Folded, Ledger
 from collector.ledger.view import LedgerView
@@ -88,6 +89,23 @@ def test_only_the_sinks_that_are_wanted_are_spoken_of_though_others_have_a_ledge
     view._ledgers |= {"elastic": Ledger(), "lake": Ledger()}
     assert LedgerAccounts(view).sinks == ["elastic", "lake"]
     assert LedgerAccounts(view, ["elastic"]).sinks == ["elastic"]
+    assert LedgerAccounts(view, ["archive", "lake"]).absent == ["archive"]
+
+
+def test_a_sink_that_never_came_up_is_behind_and_named_and_nothing_of_it_is_called_lost() -> None:
+    world = World("lake")
+    world.books.absent = ["elastic"]
+    pay = Sender(world)
+    pay.log(10, drop=2)
+    pay.send()
+    pay.beat()
+    world.run(30)
+    statement = world.statement
+    assert (statement.sinks, statement.head.absent) == (("elastic", "lake"), ("elastic",))
+    assert statement.head.behind == {"elastic": 1, "lake": 0}
+    assert (statement.of("elastic").emitted, statement.of("lake").emitted) == (0, 12)
+    assert statement.is_balanced
+    assert "elastic has no account yet" in doubts(statement.head, world.clock.time())[0]
 
 
 def test_a_folded_stream_is_answered_for_as_it_is() -> None:
