@@ -51,8 +51,10 @@ class Assessor:
         """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
+        self.away: dict[str, float] = {}
+        """The same of those that are no longer kept: should one be kept again, all that it owed it owes still."""
         self.begun: dict[str, float] = {}
-        """Of when each sink's account is that things are proven by."""
+        """Of when each sink's account is that things are proven by, also of those that are away."""
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
@@ -231,25 +233,25 @@ class Assessor:
 
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
-        it kept accounts."""
+        it kept accounts. One that was switched off and goes on with the same account had that chance."""
         known = self._accounts.sinks
         for sink in self.sinks.keys() - set(known):
             self._retire(sink, now)
         for sink in known:
             if sink in self.sinks:
                 continue
-            self.sinks[sink] = now
+            since = self.away.pop(sink, now)
+            goes_on = self.begun.get(sink) == self._accounts.begun_at(sink)
+            self.sinks[sink] = since if goes_on else now
             for boot in self._roll.boots.values():
                 self._open[boot.boot] = None
-                if boot.born_at > now - LIVES_BEFORE_S:
-                    continue
-                self._exempt(boot, sink)
+                if not goes_on and boot.born_at <= now - LIVES_BEFORE_S:
+                    self._exempt(boot, sink)
 
     def _retire(self, sink: str, now: float) -> None:
         """Nobody keeps its account any more: nothing is asked of it."""
         log.warning("%s is no longer kept, and no longer audited", sink)
-        del self.sinks[sink]
-        self.begun.pop(sink, None)
+        self.away[sink] = self.sinks.pop(sink)
         for of in (self.wrong, self.killed, self._suspected):
             for name in [name for name in of if name[0] == sink]:
                 del of[name]
