@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
+from collector.ledger.rebuild import LetGo, nothing
 from collector.ledger.view import LedgerView
 from collector.ports import TopicPartition
 
@@ -68,9 +69,8 @@ class Accounts(Protocol):
         """When its account was begun, or last made anew from its store: what was there before may be there no more."""
         ...
 
-    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
-        """Dataset, region and day of what it has deleted on purpose. Asks State: for now and then. Raises
-        Unavailable."""
+    def let_go(self, sink: str) -> LetGo:
+        """Which days it has deleted on purpose. Asks State: for now and then. Raises Unavailable."""
         ...
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
@@ -107,16 +107,15 @@ class Accounts(Protocol):
         ...
 
 
-LetGo = Callable[[str], Collection[tuple[str, str, str]]]
-"""Dataset, region and day of what a sink has deleted on purpose."""
-
-
 class LedgerAccounts:
     """The ledger that the sinks keep in State. Only `sinks` are spoken of: who was switched off has a ledger still, and
-    reads nothing more. `let_go`: what each has deleted on purpose. See Accounts."""
+    reads nothing more. `let_go`: which days each has deleted on purpose. See Accounts."""
 
     def __init__(
-        self, view: LedgerView, sinks: Collection[str] | None = None, let_go: LetGo = lambda _: frozenset()
+        self,
+        view: LedgerView,
+        sinks: Collection[str] | None = None,
+        let_go: Callable[[str], LetGo] = lambda _: nothing,
     ) -> None:
         self._view, self._wanted, self._let_go = view, sinks, let_go
 
@@ -134,7 +133,7 @@ class LedgerAccounts:
     def begun_at(self, sink: str) -> float:
         return self._view.begun_at(sink)
 
-    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
+    def let_go(self, sink: str) -> LetGo:
         return self._let_go(sink)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:

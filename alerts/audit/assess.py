@@ -262,13 +262,11 @@ class Assessor:
     def _doubt(self, sink: str) -> None:
         """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days
         that a store has let go on purpose can't be: of who lived on one of them, what is held begins later."""
-        let_go: dict[tuple[str, str], str] = {}
-        for dataset, region, day in self._accounts.let_go(sink):
-            let_go[dataset, region] = max(day, let_go.get((dataset, region), ""))
+        let_go = self._accounts.let_go(sink)
         for boot in self._roll.boots.values():
             for dataset, stream in boot.datasets.items():
                 name, start = boot.stream(dataset), 0
-                if day_of(boot.born_at) <= let_go.get((dataset, boot.region), ""):
+                if any(let_go(dataset, boot.region, day) for day in boot.days()):
                     lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
                     start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
                 stream.doubt(sink, start)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -105,6 +105,12 @@ class Boot:
     def stream(self, dataset: str) -> str:
         """The stream's name."""
         return f"{self.boot}.{dataset}"
+
+    def days(self) -> Iterator[str]:
+        """The days that it lived on, UTC: the last thousand of them, whatever it says of its age."""
+        born_at = max(self.born_at, self.at - 1_000 * 86_400.0)
+        first, last = (datetime.fromtimestamp(at, UTC).date() for at in (born_at, self.at))
+        return ((first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1))
 
 
 class Gone(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -40,11 +40,18 @@ class Rebuilt:
     """What the ledger had as settled and the store lacks, but for days it let go: stream and ranges, in words."""
 
 
-LetGo = Collection[tuple[str, str, str]]
-"""Dataset, region and day of what a store has deleted on purpose."""
+LetGo = Callable[[str, str, str], bool]
+"""Whether a store has deleted a day on purpose: dataset, region and day."""
 
 
-def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = ()) -> Rebuilt | None:
+def nothing(_dataset: str, _region: str, _day: str) -> bool:
+    """What a store that keeps everything has let go."""
+    return False
+
+
+def rebuild_if_empty(
+    state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = nothing
+) -> Rebuilt | None:
     """Rebuild the ledger of a sink that has none, or whose rebuilding was broken off; None if it has one. Raises
     Unavailable."""
     if state.get(Table.LEDGER, _done(sink)) is not None:
@@ -52,7 +59,7 @@ def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock
     return rebuild(state, sink, inventory, clock, let_go)
 
 
-def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = ()) -> Rebuilt:
+def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = nothing) -> Rebuilt:
     """Replace the ledger of a sink by what its store holds; what it has `let_go` it is not told to lack. Positions
     stay. The sink's indexer may run meanwhile: what it settles from now on is added, and what it knew from before it
     gives up with its next snapshot.
@@ -138,7 +145,7 @@ def lacking(old: Ledger, new: Ledger, let_go: LetGo) -> Iterator[str]:
         gone = IntervalSet(
             hole
             for day in (account.days if account is not None else ())
-            if account is not None and (account.dataset, account.region, day.day) not in let_go
+            if account is not None and not let_go(account.dataset, account.region, day.day)
             for numbers in day.sets()
             for span in numbers
             for hole in new.missing(stream, *span)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from alerts.audit.accounts import Gaps, Key, Lie, Sums
 from alerts.audit.auditor import Auditor
@@ -16,6 +16,7 @@ from alerts.audit.statement import Statement, read_statement
 from alerts.state.memory import MemoryState
 from collector.journal.memory import MemoryJournal
 from collector.ledger.intervals import Interval, IntervalSet
+from collector.ledger.rebuild import LetGo
 from collector.ports import Record, State, TopicPartition
 from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock
@@ -46,8 +47,8 @@ class Books:
     def begun_at(self, sink: str) -> float:
         return self.begun.get(sink, 0.0)
 
-    def let_go(self, sink: str) -> Collection[tuple[str, str, str]]:
-        return self.deleted
+    def let_go(self, sink: str) -> LetGo:
+        return lambda *day: day in self.deleted
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self.positions.get(sink, {}).get(tp)
