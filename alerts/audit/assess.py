@@ -34,6 +34,11 @@ KEEP_OPEN_S = 35 * 86_400.0
 good, so that nothing which is counted of it can be taken back."""
 
 
+KEEP_NAMES_S = 800 * 86_400.0
+"""Longer than any store keeps an account of a day, unless it is told to keep days for longer: who asks the accounts
+themselves must know until then what is counted already."""
+
+
 class Assessor:
     """Used by the auditor's thread. `findings` by their keys; `changed` are those to be kept, `wrong` what was judged
     of each stream that isn't well."""
@@ -291,11 +296,11 @@ class Assessor:
 
     def _look_back(self, now: float) -> None:
         """What came of the forgotten after all isn't counted as gone any more: they are known again until it is."""
+        self._roll.unbury(now - KEEP_NAMES_S)
         for name, grave in list(self._roll.graves.items()):
             boot = grave.boot
             if now - boot.at > 2 * KEEP_OPEN_S:
-                del self._roll.graves[name]
-                self._roll.touched.add(name)
+                self._roll.bury(name)
             elif any(
                 each.sink in self.sinks and self._lacks(boot, each.dataset, each.sink) < sum(each.counts.values())
                 for each in grave.gone
