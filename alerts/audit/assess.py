@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from collector.ledger.intervals import Interval
+from collector.ports import TopicPartition
 
 from .accounts import Accounts
 from .barrier import Barriers
@@ -65,6 +66,8 @@ class Assessor:
         self._suspected: dict[Name, tuple[float, int]] = {}
         self._passed: dict[tuple[str, str], int] = {}
         """Up to which round each sink has read each topic. It never falls, though barriers are let go."""
+        self._outlived: dict[tuple[str, TopicPartition], int] = {}
+        """Positions that were beyond the end."""
         self._sweep_at = float("-inf")
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
@@ -146,9 +149,19 @@ class Assessor:
 
     def passed(self, sink: str, topic: str) -> int:
         """The last round whose barrier a sink has passed in a topic. It never falls: what was passed stays so."""
-        passed = self._barriers.passed(topic, partial(self._accounts.position, sink))
+        passed = self._barriers.passed(topic, partial(self._position, sink))
         self._passed[sink, topic] = passed = max(passed, self._passed.get((sink, topic), -1))
         return passed
+
+    def _position(self, sink: str, tp: TopicPartition) -> int | None:
+        """Up to where a sink was read; None while that is of a journal that is no more. One that has begun anew ends
+        below it, and may have grown beyond it before the sink is back and begins there too."""
+        at, end, place = self._accounts.position(sink, tp), self._barriers.end(tp), (sink, tp)
+        if at is not None and end is not None and (at > end or self._outlived.get(place) == at):
+            self._outlived[place] = at
+            return None
+        self._outlived.pop(place, None)
+        return at
 
     def _facts(
         self, boot: Boot, name: str, stream: Stream, sink: str, passed: int, over: int | None, seen: float
