@@ -62,9 +62,10 @@ class Apart:
         """A try of all that was in here came to nothing, for reasons that aren't its own."""
         self.hold, self.due = Hold(records), due
 
-    def overflow(self, waiting: Hold, now: float) -> dict[TopicPartition, int]:
+    def overflow(self, waiting: Hold, now: float, unread: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The partitions that must be given back, the largest first, each with the offset to read on from. Their
-        records are gone from here; those in `waiting` are the caller's to let go."""
+        records are gone from here; those in `waiting` are the caller's to let go. Those in `unread` could not be read
+        again, and stay."""
         sizes: Counter[TopicPartition] = Counter()
         for record in self.hold.records:
             sizes[record.tp] += size_of(record)
@@ -73,6 +74,8 @@ class Apart:
         for tp, size in sizes.most_common():
             if left <= self._max_bytes:
                 break
+            if tp in unread:
+                continue
             gone[tp] = min(record.offset for record in (*self.hold.records, *waiting.records) if record.tp == tp)
             left -= size
         if gone:

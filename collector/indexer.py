@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ _STALLED_S = 120.0
 _QUICK_S = 3.0
 _LAG_EVERY_S = 5.0
 _PLACE_AGAIN_S = 2.0
+_READ_AGAIN_S = 5.0
 _CANARY = b'"canary":true'
 
 
@@ -82,6 +83,7 @@ class Indexer:
         self._waiting, self._apart = Hold(), Apart(flush_bytes)
         self._writes: list[Write] = []
         self._done: dict[TopicPartition, int] = {}  # how far each is settled, but for what is held, and not committed
+        self._anew: dict[TopicPartition, int] = {}  # where journals begin of which the one before is held still
         self._committed_at = clock.monotonic()
         self._uncommitted = False
         self._due = 0.0
@@ -93,6 +95,7 @@ class Indexer:
         self._unread = Complaint(
             log, clock, "nothing can be read now, this goes on by itself", "the journal can be read again"
         )
+        self._unread_until = 0.0
         self._unplaced = Complaint(
             log, clock, "partitions that came can't be begun yet", "the partitions that came are begun"
         )
@@ -191,6 +194,9 @@ class Indexer:
     def _holds(self) -> tuple[Hold, ...]:
         return self._waiting, self._apart.hold, *(write.hold for write in self._writes)
 
+    def _held(self) -> Iterator[Record]:
+        return chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
+
     def _holds_any(self) -> int:
         return sum(len(hold.records) for hold in self._holds())
 
@@ -207,19 +213,29 @@ class Indexer:
             self._pause_or_resume()
             records = self._reader.poll(max(1, self._flush_bytes - self._waiting.size_bytes), timeout_s)
             self._forget_lost_partitions()
-            self._unread.note("")
+            if self._clock.monotonic() >= self._unread_until:  # others may be read between two failures of one topic
+                self._unread.note("")
             return self._of_placed(records)
         except Gap as gap:
             if not self._was_settled(gap):
                 log.error("%s", gap)
                 self.counters.gaps.append(str(gap))
-            if gap.tp in self._placed and not any(hold.of[gap.tp] for hold in self._holds()):
-                self._keeping.go_on_behind(gap)
-                self._done[gap.tp] = gap.found  # reading is there, and nothing below it is held
+            if gap.tp in self._placed:
+                self._go_on_behind(gap)
             return []
         except LastbeatError as error:
+            self._unread_until = self._clock.monotonic() + _READ_AGAIN_S
             self._unread.note(str(error))
             return []
+
+    def _go_on_behind(self, gap: Gap) -> None:
+        """Reading goes on there. Where a journal begins anew the ledger and the group know it at once; nothing of it is
+        read while of the one before something is held, which is in no journal any more and claims no offset."""
+        self._done[gap.tp] = gap.found
+        self._uncommitted = True
+        if gap.found < gap.wanted:
+            self._keeping.begin_anew(gap.tp, capped({gap.tp: gap.found}, lowest(self._held()))[gap.tp])
+            self._anew[gap.tp] = gap.found
 
     def _measure_lag(self) -> None:
         now = self._clock.monotonic()
@@ -232,10 +248,12 @@ class Indexer:
             log.debug("how far it is behind can't be asked: %s", error)
 
     def _was_settled(self, gap: Gap) -> bool:
-        """Whether all that is gone had been committed before: then only the sink's own position was behind."""
+        """Whether all that is gone had been settled before: then only the sink's own position was behind. The ledger
+        knows; what is committed says less, as a group whose commits are lost begins at the oldest record."""
         try:
-            settled = self._reader.committed().get(gap.tp, 0), (self._sink.positions() or {}).get(gap.tp, 0)
-            return gap.wanted <= gap.found <= max(settled)
+            kept = self._keeping.position(gap.tp)
+            settled = self._reader.committed().get(gap.tp, 0) if kept is None else kept
+            return gap.wanted <= gap.found <= max(settled, (self._sink.positions() or {}).get(gap.tp, 0))
         except LastbeatError:
             return False  # who can't be asked has confirmed nothing
 
@@ -243,11 +261,13 @@ class Indexer:
         """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either.
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
+        self._anew = {tp: at for tp, at in self._anew.items() if any(hold.of[tp] for hold in self._holds())}
         holds_on = (self._backoff.is_on and self._waiting.records) or self._keeping.why
         if holds_on or self._is_full():
             wanted = self._reader.assigned()
         else:
             wanted = self._apart.paused(self._clock.monotonic()) | (self._reader.assigned() - self._placed)
+            wanted |= self._anew.keys()
             for write in self._writes:
                 if write.apart:
                     wanted |= set(write.hold.of)
@@ -274,10 +294,9 @@ class Indexer:
             if positions is not None:
                 starts = {tp: min(at, starts.get(tp, at)) for tp, at in positions.items()}
             kept, at_end = self._keeping.load(fresh, starts, self._reader)
-            for tp in fresh & starts.keys():
-                start, settled = starts[tp], kept.get(tp)
-                lower = start if settled is None else min(start, settled)
-                if positions is not None or lower < start:
+            for tp in fresh & {*starts, *kept}:
+                lower = min(each[tp] for each in (starts, kept) if tp in each)
+                if positions is not None or lower != starts.get(tp):
                     self._reader.seek(tp, lower)
         except LastbeatError as error:
             self._place_at = self._clock.monotonic() + _PLACE_AGAIN_S
@@ -364,7 +383,7 @@ class Indexer:
     def _give_back(self) -> None:
         """What is too much to be held apart leaves the memory, a whole partition at once, and is read again: from the
         lowest that isn't settled, writes under way included."""
-        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic()).items():
+        for tp, held_at in self._apart.overflow(self._waiting, self._clock.monotonic(), self._anew).items():
             under_way = [record.offset for write in self._writes for record in write.kept() if record.tp == tp]
             offset = min((held_at, *under_way))
             log.warning("%s/%d: too much of it can't be stored now; it is read again later from %d", *tp, offset)
@@ -387,7 +406,8 @@ class Indexer:
             record = outcome.record
             if outcome.retry:
                 continue
-            self._done[record.tp] = max(record.next_offset, self._done.get(record.tp, 0))
+            reached = max(record.next_offset, self._done.get(record.tp, 0))
+            self._done[record.tp] = self._anew.get(record.tp, reached)
             self.counters.batches += 1
             self.counters.stored += outcome.stored
             self.counters.duplicate += outcome.duplicate
@@ -403,8 +423,7 @@ class Indexer:
         if not self._done and not self._keeping.why:
             self._uncommitted = False
             return
-        held = chain(self._waiting.records, self._apart.hold.records, *(write.kept() for write in self._writes))
-        positions = capped(self._done, lowest(held))
+        positions = capped(self._done, lowest(self._held()))
         if not self._keeping.keep(positions):
             return
         self._uncommitted = False

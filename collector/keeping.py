@@ -15,7 +15,7 @@ from shippers.errors import LastbeatError
 from .backoff import Backoff
 from .complaint import Complaint
 from .ledger.keeper import LedgerKeeper
-from .ports import Gap, Outcome, Reader, TopicPartition
+from .ports import Outcome, Reader, TopicPartition
 
 log = logging.getLogger("lastbeat.indexer")
 
@@ -43,17 +43,20 @@ class Keeping:
 
     def load(
         self, tps: Collection[TopicPartition], starts: Mapping[TopicPartition, int], reader: Reader
-    ) -> tuple[Mapping[TopicPartition, int | None], dict[TopicPartition, int]]:
-        """See LedgerKeeper.load; and which of them are at their end. A journal that ends before the ledger's position
-        was begun anew since, and is read from its start; in one that is new to us and that nothing is to be read of,
-        all there ever was is behind us. Raises Unavailable."""
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """See LedgerKeeper.load: where reading must go on at the latest; and which of them are at their end. A journal
+        that ends before the ledger's position was begun anew since, and is read from its start; in one that is new to
+        us and that nothing is to be read of, all there ever was is behind us. One without a start is read from its
+        oldest record, or, where that lies behind what we know, from there: then the gap shows. Raises Unavailable."""
         if self._ledger is None:
             return {}, {}
-        kept = dict(self._ledger.load(tps, starts))
-        ends, lag = reader.ends(), reader.lag()
+        latest: dict[TopicPartition, int] = {}
         at_end: dict[TopicPartition, int] = {}
+        kept = self._ledger.load(tps, starts)
+        ends, lag = reader.ends(), reader.lag()
+        oldest = reader.offsets_at(0.0) if any(at and tp not in starts for tp, at in kept.items()) else {}
         for tp, at in kept.items():
-            end = ends.get(tp)
+            end = ends.get(tp, at)
             if at is None or end is None:
                 continue
             if end < at:
@@ -61,21 +64,28 @@ class Keeping:
                 anew = start if start <= end else 0
                 log.warning("%s/%d begins anew: its end, %d, is before the ledger's position, %d", *tp, end, at)
                 self._ledger.begin_anew(tp, anew)
-                kept[tp] = anew
-            elif tp not in starts and at < end and lag.get(tp) == 0:
+                if tp in starts:
+                    latest[tp] = anew
+            elif tp in starts or 0 < at < oldest.get(tp, 0):
+                latest[tp] = at
+            elif at < end and lag.get(tp) == 0:
                 at_end[tp] = end
-        return kept, at_end
+        return latest, at_end
 
-    def go_on_behind(self, gap: Gap) -> None:
-        """Reading goes on behind a gap. One that leads back says that the journal begins anew: nothing of that one is
-        kept before the ledger knows it, else it would count under the old positions."""
-        if self._ledger is None or gap.found >= gap.wanted:
+    def position(self, tp: TopicPartition) -> int | None:
+        """See LedgerKeeper.position; None without a ledger."""
+        return None if self._ledger is None else self._ledger.position(tp)
+
+    def begin_anew(self, tp: TopicPartition, position: int) -> None:
+        """The journal of a partition begins anew, and is read from `position`: nothing of it is kept before the ledger
+        knows that, else it would count under the old positions."""
+        if self._ledger is None:
             return
-        self._anew[gap.tp] = gap.found
+        self._anew[tp] = position
         try:
             self._begin_anew(self._ledger)
         except LastbeatError as error:
-            log.warning("%s/%d begins anew, the ledger will know it as soon as it can be kept: %s", *gap.tp, error)
+            log.warning("%s/%d begins anew, the ledger will know it as soon as it can be kept: %s", *tp, error)
 
     def _begin_anew(self, ledger: LedgerKeeper) -> None:
         for tp, position in list(self._anew.items()):

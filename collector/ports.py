@@ -60,7 +60,8 @@ class JournalFull(Unavailable):
 
 
 class Gap(LastbeatError):
-    """Records were gone before they were read: `wanted` is where reading should have gone on, `found` where it can.
+    """Records were gone before they were read: `wanted` is where reading should have gone on, `found` where it can. If
+    that lies before it, the journal was made anew, or its end was lost: offsets from there on bear other records.
 
     Raised by `Reader.poll` once for each gap; reading then goes on at `found`. The caller reports it: never skipped
     in silence.
@@ -69,7 +70,9 @@ class Gap(LastbeatError):
     permanent = True
 
     def __init__(self, tp: TopicPartition, wanted: int, found: int) -> None:
-        super().__init__(f"{tp.topic}/{tp.partition}: records from {wanted} to {found} are gone, never read")
+        gone = f"records from {wanted} to {found} are gone, never read"
+        anew = f"begins anew or was cut back: it ends before {wanted}, and is read from {found}"
+        super().__init__(f"{tp.topic}/{tp.partition}: {anew if found < wanted else gone}")
         self.tp, self.wanted, self.found = tp, wanted, found
 
 

@@ -139,6 +139,13 @@ class ElasticSettings(Section):
     patience_s: float = Field(10.0, ge=0)
     """How long a write insists on events that are turned away for now, before it gives them back to be tried later."""
 
+    @field_validator("urls")
+    @classmethod
+    def _without_user(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if any("@" in url for url in urls):  # every error and every log names them
+            raise ValueError("a name and password don't belong in an url: put them into `user` and `password`")
+        return urls
+
     @field_validator("indices")
     @classmethod
     def _named_by_dataset(cls, indices: Mapping[str, IndexSettings]) -> Mapping[str, IndexSettings]:

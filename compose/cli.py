@@ -90,10 +90,10 @@ def drill(
 def fleet(config: Config = None) -> None:
     """Every service that ever reported: how it is, since when, and why."""
     from .inquiries import print_fleet
-    from .settings import load
+    from .running import find
     from .wiring import CLOCK, open_state
 
-    raise typer.Exit(print_fleet(open_state(load(config)), CLOCK.time()))
+    raise typer.Exit(print_fleet(open_state(find(config)), CLOCK.time()))
 
 
 @app.command()
@@ -111,31 +111,33 @@ def logs(
 ) -> None:
     """Events, oldest first."""
     from .inquiries import print_logs, where_of
-    from .settings import load
-    from .wiring import CLOCK, open_store
+    from .running import find
+    from .wiring import CLOCK, open_store, state_words
 
     where = where_of(CLOCK.time(), since, service, region, level, errors=errors, id=id, text=text)
-    raise typer.Exit(print_logs(open_store(load(config)), CLOCK, where, limit, follow=follow))
+    settings = find(config)
+    place = state_words(settings)
+    raise typer.Exit(print_logs(open_store(settings), CLOCK, where, limit, follow=follow, place=place))
 
 
 @app.command()
 def incidents(config: Config = None) -> None:
     """What is wrong now, and what was."""
     from .inquiries import print_incidents
-    from .settings import load
+    from .running import find
     from .wiring import CLOCK, open_state
 
-    raise typer.Exit(print_incidents(open_state(load(config)), CLOCK.time()))
+    raise typer.Exit(print_incidents(open_state(find(config)), CLOCK.time()))
 
 
 @app.command()
 def explain(incident: str, config: Config = None) -> None:
     """Why an incident was opened: the evidence that the decision rests on."""
     from .inquiries import print_explanation
-    from .settings import load
+    from .running import find
     from .wiring import open_state
 
-    raise typer.Exit(print_explanation(open_state(load(config)), incident))
+    raise typer.Exit(print_explanation(open_state(find(config)), incident))
 
 
 @app.command()
@@ -148,14 +150,19 @@ def audit(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the ledger anew from what the stores themselves hold.")
     ] = False,
+    even_empty: Annotated[
+        bool, typer.Option("--even-empty", help="With --rebuild: also where a store holds nothing any more.")
+    ] = False,
 ) -> None:
     """Is every event accounted for? By day and service; the exit code is 1 on a difference."""
     from . import counting, statement_words, wiring
-    from .settings import load
+    from .running import find
 
-    settings = load(config)
+    settings = find(config)
+    if (rebuild or day or region) and (away := wiring.archive_away(settings)):
+        typer.echo(away, err=True)
     if rebuild:
-        for sink, found in wiring.rebuild_ledgers(settings).items():
+        for sink, found in wiring.rebuild_ledgers(settings, even_empty=even_empty).items():
             typer.echo(statement_words.rebuilt_line(sink, found.streams, found.total))
             for words in found.lacking:
                 typer.echo(f"{sink} lacks what its ledger had: {words}")
@@ -220,6 +227,7 @@ def _run_role(name: str, config: Path | None, until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         wiring.end_with_parent()
     settings = load(config)
+    logging.getLogger().setLevel(settings.log_level)
     match name:
         case "gateway":
             wiring.run_gateway(settings)

@@ -20,7 +20,8 @@ from collector.replayer import Fate, Played, Replayer
 from shippers.errors import Misconfigured
 
 from .inquiries import seconds_of
-from .settings import Settings, load
+from .running import find
+from .settings import Settings
 
 _SHOWN_BYTES = 4_096
 _MOST = 100_000
@@ -50,7 +51,7 @@ def list_command(
 
     now = CLOCK.time()
     among = _among(now, region, service, dataset, reason, since)
-    raise typer.Exit(print_letters(_keepers(load(config)), among, limit, now, as_json=as_json))
+    raise typer.Exit(print_letters(_keepers(find(config)), among, limit, now, as_json=as_json))
 
 
 @app.command("show")
@@ -60,7 +61,7 @@ def show_command(
     raw: Annotated[bool, typer.Option("--raw", help="The original bytes alone, to be kept in a file.")] = False,
 ) -> None:
     """One dead letter: why, from where, and its original bytes."""
-    raise typer.Exit(print_letter(_keepers(load(config)), id, raw=raw))
+    raise typer.Exit(print_letter(_keepers(find(config)), id, raw=raw))
 
 
 @app.command("replay")
@@ -79,7 +80,7 @@ def replay_command(
     """Send dead letters again, under the numbers that they had: twice is once. Exit code 1 unless all were stored."""
     from .wiring import CLOCK, open_sender
 
-    settings = load(config)
+    settings = find(config)
     among = _among(CLOCK.time(), region, service, dataset, reason, since)
     if id and among != Among():
         raise Misconfigured("a letter is named: --region, --reason and the like would say nothing more")
@@ -101,16 +102,11 @@ def replay_command(
 
 
 def _keepers(settings: Settings) -> dict[str, DeadLetters]:
-    from .wiring import open_dead_letters
+    from .wiring import archive_away, open_dead_letters
 
-    keepers = open_dead_letters(settings)
-    if settings.elastic and settings.elastic.archive and "lake" not in keepers:
-        typer.echo(
-            f"the archive's dead letters can't be seen from here: there is no lake at {settings.lake_path}; "
-            "ask where the archiver runs",
-            err=True,
-        )
-    return keepers
+    if away := archive_away(settings):
+        typer.echo(away, err=True)
+    return open_dead_letters(settings)
 
 
 def print_letters(

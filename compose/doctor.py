@@ -5,11 +5,10 @@ Every check is a function of its own that can't fail: what it can't find out is 
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -29,8 +28,9 @@ from shippers.errors import LastbeatError
 from . import machine
 from .backlog import backlog
 from .check import Check, Grade
+from .running import at, running
 from .settings import Settings
-from .wiring import journal_words
+from .wiring import journal_words, state_words
 
 _BEHIND_RECORDS = 20_000
 _BEHIND_BYTES = 64 * 1024**2
@@ -61,13 +61,13 @@ _SIGNS = {Grade.GOOD: ("●", "green"), Grade.WARN: ("◔ warn", "yellow"), Grad
 
 def checks(settings: Settings, clock: Clock) -> list[Check]:
     """Everything there is to say about this installation, in the order in which to mend it."""
-    running = _running(settings)
-    here = running or settings
-    door = gateway(here, clock, running is not None)
-    alive = running is not None or door[0].grade is Grade.GOOD
+    up = running(settings)
+    here = at(settings, up) if up else settings
+    door = gateway(here, clock, up is not None)
+    alive = up is not None or door[0].grade is Grade.GOOD
     return [
         machine.python(),
-        machine.libraries(),
+        machine.libraries(here),
         machine.binding(settings),
         machine.folder(settings),
         machine.disk(settings),
@@ -80,30 +80,27 @@ def checks(settings: Settings, clock: Clock) -> list[Check]:
     ]
 
 
-def _running(settings: Settings) -> Settings | None:
-    """The settings with the addresses of the platform that runs on this data folder; None if none does."""
-    try:
-        up = json.loads((settings.run_path / "up.json").read_text())
-        os.kill(int(up["pid"]), 0)
-        ports = {name: httpx.URL(up[name]).port for name in ("gateway", "boards")}
-    except (OSError, ValueError, KeyError, TypeError, httpx.InvalidURL):
-        return None
-    gateway = settings.gateway.model_copy(update={"port": ports["gateway"] or settings.gateway.port})
-    boards = settings.boards.model_copy(update={"port": ports["boards"] or settings.boards.port})
-    return settings.model_copy(update={"gateway": gateway, "boards": boards})
+def _log(settings: Settings, role: str) -> str:
+    """Where a role says what ails it: under `lastbeat up` in a file, else where it was started."""
+    return str(settings.run_path / f"{role}.log") if running(settings) else f"the log of the {role}"
 
 
-def gateway(settings: Settings, clock: Clock, running: bool) -> list[Check]:
+def _kept(settings: Settings, path: Path) -> str:
+    """Where events and state are kept: what to look at if they can't be read."""
+    return state_words(settings) if settings.elastic else f"{path} and its disk"
+
+
+def gateway(settings: Settings, clock: Clock, is_up: bool) -> list[Check]:
     """Does the gateway answer, does its journal take batches, and does it know what time it is?"""
     url, start = settings.gateway_url, "start it with `lastbeat up`"
     try:
         asked_at = clock.time()
         answer = httpx.get(f"{url}/ready", timeout=3.0, trust_env=False)
     except httpx.HTTPError as error:
-        return [_no_gateway(settings, error, running, start)]
+        return [_no_gateway(settings, error, is_up, start)]
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         words = f"{url} answers, but its journal takes nothing: {answer.text[:200]}"
-        return [Check("Gateway", Grade.BAD, words, f"see {settings.run_path / 'gateway.log'} and the disk")]
+        return [Check("Gateway", Grade.BAD, words, f"see {_log(settings, 'gateway')} and the disk")]
     if answer.status_code != httpx.codes.OK:
         words = f"{url}/ready answers {answer.status_code}: that is no lastbeat gateway"
         return [Check("Gateway", Grade.BAD, words, "end what listens there, or set [gateway] port")]
@@ -111,10 +108,10 @@ def gateway(settings: Settings, clock: Clock, running: bool) -> list[Check]:
     return [*found, clocks(answer.headers.get("Date", ""), (asked_at + clock.time()) / 2)]
 
 
-def _no_gateway(settings: Settings, error: Exception, running: bool, start: str) -> Check:
+def _no_gateway(settings: Settings, error: Exception, is_up: bool, start: str) -> Check:
     words = f"no answer from {settings.gateway_url}: {error or type(error).__name__}"
-    if running:
-        return Check("Gateway", Grade.BAD, words, f"see {settings.run_path / 'gateway.log'}")
+    if is_up:
+        return Check("Gateway", Grade.BAD, words, f"see {_log(settings, 'gateway')}")
     if taken := _taken(settings.gateway.host, settings.gateway.port):
         return Check("Gateway", Grade.BAD, f"{words}; {taken}", "end what listens there, or set [gateway] port")
     return Check("Gateway", Grade.WARN, "not running", start)
@@ -152,9 +149,7 @@ def boards(settings: Settings) -> Check:
         good = False
     if good:
         return Check("Boards", Grade.GOOD, url)
-    return Check(
-        "Boards", Grade.WARN, f"no answer from {url}", f"`lastbeat up`; else see {settings.run_path / 'boards.log'}"
-    )
+    return Check("Boards", Grade.WARN, f"no answer from {url}", f"`lastbeat up`; else see {_log(settings, 'boards')}")
 
 
 def indexer(settings: Settings) -> Check:
@@ -171,20 +166,20 @@ def indexer(settings: Settings) -> Check:
     words = f"{amount} of the journal are not in {into} yet"
     if total > (_BEHIND_RECORDS if settings.kafka else _BEHIND_BYTES):
         worst = max(behind, key=behind.__getitem__)
-        todo = f"see {settings.run_path / 'indexer.log'}; if it runs, it catches up"
+        todo = f"see {_log(settings, 'indexer')}; if it runs, it catches up"
         return Check("Indexer", Grade.WARN, f"{words}, most of {worst.topic}", todo)
     return Check("Indexer", Grade.GOOD, words)
 
 
 def store(settings: Settings, clock: Clock) -> Check:
-    """Can the lake be asked?"""
+    """Can what keeps the events be asked?"""
     from .wiring import open_store
 
     now = clock.time()
     try:
         volume = open_store(settings).volume(Where(now - _HOUR_S, now), _HOUR_S)
     except (LastbeatError, OSError) as error:
-        return Check("Store", Grade.BAD, str(error), f"check {settings.lake_path} and its disk")
+        return Check("Store", Grade.BAD, str(error), f"check {_kept(settings, settings.lake_path)}")
     events = sum(sum(counts) for counts in volume.series.values())
     return Check("Store", Grade.GOOD, f"{events:,} events in the last hour")
 
@@ -193,7 +188,7 @@ def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
     """What does the watch see, how is the fleet, and did every notice go out?"""
     from .wiring import open_state
 
-    if not settings.state_path.exists():
+    if not settings.elastic and not settings.state_path.exists():
         return [Check("Watch", Grade.WARN, "has never run here", "start it with `lastbeat up`")]
     try:
         opened = open_state(settings)
@@ -202,7 +197,7 @@ def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
         finally:
             opened.close()
     except (LastbeatError, OSError) as error:
-        return [Check("Watch", Grade.BAD, str(error), f"check {settings.state_path} and its disk")]
+        return [Check("Watch", Grade.BAD, str(error), f"check {_kept(settings, settings.state_path)}")]
     stuck = [
         f"{notice.notifier}: {notice.error}"
         for incident in incidents
@@ -221,7 +216,7 @@ def state(settings: Settings, clock: Clock, alive: bool) -> list[Check]:
 
 def watch(settings: Settings, fleet: Fleet, now: float, alive: bool) -> Check:
     """Does the watch see, on every path? `alive`: something of the platform runs, so it should."""
-    log = f"see {settings.run_path / 'watch.log'}"
+    log = f"see {_log(settings, 'watch')}"
     if not fleet.sights:
         return Check("Watch", Grade.WARN, "has seen no canary yet", f"is a gateway running? else {log}")
     oldest = min(fleet.sights, key=lambda sight: sight.last_canary_at)

@@ -20,7 +20,8 @@ from .drill.run import drill
 from .drill.schedule import EMBEDDED, STACK, plan
 from .drill.site import Site
 from .drill.table import show
-from .settings import load
+from .running import find
+from .settings import writable
 from .stack import LINKED_PORTS, Stack
 
 SENDERS = 12
@@ -42,8 +43,7 @@ def run(stack: bool, minutes: float | None, seed: int | None, faults: list[str],
         signal.signal(number, lambda *_: stop.set())
     clock = SystemClock()
     with ExitStack() as opened:
-        data = keep.absolute() if keep else Path(tempfile.mkdtemp(prefix="lastbeat-drill-"))
-        data.mkdir(parents=True, exist_ok=True)
+        data = writable(keep.absolute()) if keep else Path(tempfile.mkdtemp(prefix="lastbeat-drill-"))
         data.chmod(0o755)  # the servers run as another user when we are root
         if not keep:
             opened.callback(shutil.rmtree, data, ignore_errors=True)
@@ -69,7 +69,7 @@ def run_observe(config: Path | None, minutes: float | None) -> int:
         signal.signal(number, lambda *_: stop.set())
     seconds = 60 * (1.0 if minutes is None else minutes)
     with console.status(f"reading for {seconds:g} s; nothing is broken …"):
-        observed = observe(load(config), SystemClock(), seconds, stop)
+        observed = observe(find(config), SystemClock(), seconds, stop)
     show_observed(console, observed)
     return 0 if observed.is_good else 1
 

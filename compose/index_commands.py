@@ -10,7 +10,8 @@ import typer
 from collector.settings import ElasticSettings
 from shippers.errors import Misconfigured
 
-from .settings import Settings, load
+from .running import find
+from .settings import Settings
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings; ./lastbeat.toml if it is there.")]
 
@@ -23,7 +24,7 @@ def plan_command(config: Config = None) -> None:
     from collector.elastic.client import ElasticClient
     from collector.elastic.plan import plan
 
-    settings = _elastic(load(config))
+    settings = _elastic(find(config))
     changes = plan(ElasticClient(settings), settings)
     for change in changes:
         typer.echo(change)
@@ -37,7 +38,7 @@ def apply_command(config: Config = None) -> None:
     from collector.elastic.client import ElasticClient
     from collector.elastic.plan import apply
 
-    settings = _elastic(load(config))
+    settings = _elastic(find(config))
     for change in apply(ElasticClient(settings), settings):
         typer.echo(change)
 

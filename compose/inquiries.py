@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -133,13 +134,18 @@ def seconds_of(option: str, text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool) -> int:
-    """The newest `limit` events, oldest first; with `follow`, then what comes in, until Ctrl-C."""
+def print_logs(store: Store, clock: Clock, where: Where, limit: int, *, follow: bool, place: str) -> int:
+    """The newest `limit` events, oldest first; with `follow`, then what comes in, until Ctrl-C. That there are none is
+    said beside them (stderr), with `place`, where they were looked for."""
     stop = stop_on_signal([signal.SIGINT]) if follow else threading.Event()
     console = Console(highlight=False, soft_wrap=True)
     after = store.tail(where).after if follow else None
-    for event in reversed(store.search(where, Page(limit)).events):
+    found = store.search(where, Page(limit)).events
+    for event in reversed(found):
         console.print(log_line(event))
+    if not found:
+        since = datetime.fromtimestamp(where.start).astimezone().strftime("%m-%d %H:%M:%S")
+        print(f"no such events since {since} in {place}", file=sys.stderr)
     while after is not None and not clock.wait(stop, 0.5):
         tail = store.tail(replace(where, end=clock.time() + 60), after)
         for event in tail.events:

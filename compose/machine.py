@@ -13,6 +13,8 @@ from .check import Check, Grade
 from .settings import Settings
 
 _NEEDED = ("deltalake", "duckdb", "pyarrow", "starlette", "uvicorn", "streamlit", "altair", "apprise", "apscheduler")
+_KAFKA = ("kafka", "crc32c", "lz4", "orjson")
+_ELASTIC = ("elastic_transport", "isal")
 _OLDEST_PYTHON = (3, 11)
 _LOW_DISK, _FULL_DISK = 5 * 1024**3, 512 * 1024**2
 
@@ -25,12 +27,19 @@ def python() -> Check:
     return Check("Python", Grade.GOOD, version)
 
 
-def libraries() -> Check:
-    """Is everything there that the platform needs?"""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+def libraries(settings: Settings) -> Check:
+    """Is everything there that the platform needs, in the form that these settings ask for?"""
+    extras = {
+        "platform": _NEEDED,
+        "kafka": _KAFKA if settings.kafka else (),
+        "elastic": _ELASTIC if settings.elastic else (),
+    }
+    needed = [name for names in extras.values() for name in names]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        return Check("Libraries", Grade.BAD, f"missing: {', '.join(missing)}", "pip install 'lastbeat[platform]'")
-    return Check("Libraries", Grade.GOOD, f"all {len(_NEEDED)} that the platform needs")
+        todo = f"pip install 'lastbeat[{','.join(extra for extra, names in extras.items() if names)}]'"
+        return Check("Libraries", Grade.BAD, f"missing: {', '.join(missing)}", todo)
+    return Check("Libraries", Grade.GOOD, f"all {len(needed)} that the platform needs")
 
 
 def binding(settings: Settings) -> Check:

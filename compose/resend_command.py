@@ -22,7 +22,8 @@ from shippers.clock import Clock
 from shippers.errors import Misconfigured
 
 from .inquiries import seconds_of
-from .settings import Settings, load
+from .running import find
+from .settings import Settings
 
 _LOOK_EVERY_S = 2.0
 _STREAM = re.compile(r"[a-z0-9]{8,40}\.([a-z]+)")
@@ -56,7 +57,7 @@ def resend(
     from .wiring import CLOCK
 
     wanted = wanted_of(stream, numbers, CLOCK.time(), since)
-    settings = load(config)
+    settings = find(config)
     with open_recovery(settings) as recovery:
         found = search(recovery, wanted, "" if only is None else only.value, CLOCK, wait_s)
     raise typer.Exit(print_recovered(found, wanted, settings, only))
@@ -122,13 +123,16 @@ def print_recovered(found: Recovered, wanted: Wanted, settings: Settings, only: 
 
 def _advice(found: Recovered, settings: Settings, only: Kind | None) -> list[str]:
     """What a person may do about what is left."""
+    from .wiring import archive_away
+
     advice = []
     if only is not None:
         advice.append(f"only the {only.value} was asked: without --from, the others are too")
-    if settings.elastic and settings.elastic.archive and not settings.lake_path.is_dir():
-        advice.append(f"there is no lake at {settings.lake_path}: ask where the archiver runs")
+    if away := archive_away(settings):
+        advice.append(away)
     if found.pending:
-        advice.append("the request stands for an hour; run this again to see what came, it doubles nothing")
+        advice.append("the request stands for an hour, and reaches the service with a gateway's answers: does one run?")
+        advice.append("run this again to see what came, it doubles nothing")
     if only is None and not found.pending:
         advice.append("if they were sent earlier than the journal was read for, give --since; else they are lost")
     return advice

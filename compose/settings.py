@@ -5,12 +5,21 @@ Each section is the model of the package that it configures; unknown names are e
 
 from __future__ import annotations
 
+import os
+import tempfile
 import tomllib
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from alerts.audit.settings import AuditSettings
 from alerts.settings import AlertSettings
@@ -26,6 +35,7 @@ from dashboards.settings import BoardSettings
 from shippers.errors import Misconfigured
 
 DEFAULT_FILE = Path("lastbeat.toml")
+_TOLD = ("int_", "float_", "bool_", "greater_than", "less_than", "literal_error", "enum", "string_pattern_mismatch")
 
 
 class HealthSettings(Section):
@@ -52,6 +62,8 @@ class Settings(BaseSettings):
     toml: ClassVar[Path | None] = None
 
     data: Path = Path("lastbeat-data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that roles say in their own logs."""
     journal: JournalSettings = JournalSettings()
     gateway: GatewaySettings = GatewaySettings()
     lake: LakeSettings = LakeSettings()
@@ -119,6 +131,19 @@ class Settings(BaseSettings):
         return f"http://{self.boards.host}:{self.boards.port}"
 
 
+def writable(folder: Path) -> Path:
+    """`folder`, made if it isn't there. Raises Misconfigured if nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise Misconfigured(
+            f"{folder.absolute()} can't be written: {error.strerror}: make it writable for uid {os.getuid()}, or use "
+            "another folder (`data`, LASTBEAT_DATA)"
+        ) from None
+
+
 def load(file: Path | None = None) -> Settings:
     """Read the settings. Without `file`, ./lastbeat.toml if it is there.
 
@@ -133,8 +158,28 @@ def load(file: Path | None = None) -> Settings:
         return loader()  # type: ignore[no-any-return]
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{chosen}: not TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{chosen}: not UTF-8 from byte {error.start} on: save it as UTF-8") from None
+    except OSError as error:
+        raise Misconfigured(f"{chosen}: can't be read: {error.strerror}") from None
+    except SettingsError as error:
+        raise Misconfigured(
+            f"{_variable(error)}: a list or a table is given as JSON, such as "
+            """LASTBEAT_ELASTIC__URLS='["http://es:9200"]'"""
+        ) from None
     except ValidationError as error:
-        lines = (
-            f"  {'.'.join(map(str, one['loc']))}: {one['msg']} (got {one.get('input')!r})" for one in error.errors()
-        )
+        lines = (f"  {'.'.join(map(str, one['loc']))}: {one['msg']}{_given(one)}" for one in error.errors())
         raise Misconfigured(f"settings that can't be used, in {source}:\n" + "\n".join(lines)) from None
+
+
+def _variable(error: SettingsError) -> str:
+    """The variable that can't be read: the error names its section only, but its cause holds the value."""
+    value = getattr(error.__cause__, "doc", None)
+    names = [name for name in os.environ if name.upper().startswith("LASTBEAT_") and os.environ[name] == value]
+    return " or ".join(names) or f"LASTBEAT_* ({error})"
+
+
+def _given(error: ErrorDetails) -> str:
+    """What was given, only where a number, a choice or a name was asked for: anything else may hold a secret."""
+    told = error["type"].startswith(_TOLD) and isinstance(error["input"], str | int | float)
+    return f" (got {error['input']!r})" if told else ""

@@ -130,7 +130,8 @@ def checked_days(days: Iterable[str]) -> list[str]:
 
 
 def print_count(counted: Counted, console: Console | None = None) -> int:
-    """How many events each store has of each day, and every difference. Returns the exit code: 1 on a difference."""
+    """How many events each store has of each day, and every difference. Returns the exit code: 1 on a difference, and
+    where there was nothing to count."""
     console = console or _console()
     sinks = sorted({sink for sink, _ in counted.events})
     table = Table(box=None, header_style="bright_black", pad_edge=False)
@@ -142,9 +143,13 @@ def print_count(counted: Counted, console: Console | None = None) -> int:
             table.add_row(day, *(f"{counted.events.get((sink, day), 0):,}" for sink in sinks))
     console.print(table)
     print_differences(console, counted.differences)
-    if not counted.differences:
-        console.print("[green]●[/green] what is stored is what the ledger says, number by number")
-    return int(bool(counted.differences))
+    if counted.differences:
+        return 1
+    if not any(counted.events.values()):
+        console.print("◌ there is nothing to vouch for: no store that can be seen from here holds an event of it")
+        return 1
+    console.print("[green]●[/green] what is stored is what the ledger says, number by number")
+    return 0
 
 
 def rebuilt_line(sink: str, streams: int, total: Total) -> str:

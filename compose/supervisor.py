@@ -7,6 +7,7 @@ it is killed: each holds the read end of a pipe that closes then.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,14 +17,17 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import httpx
 
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Misconfigured
 
-from .settings import Settings
+from .running import running, tell
+from .settings import Settings, writable
+
+log = logging.getLogger("lastbeat.supervisor")
 
 MISCONFIGURED = 2
 """The exit code of a role that nothing but other settings can help."""
@@ -32,6 +36,7 @@ _PROBED = ("indexer", "archiver", "watch", "auditor", "boards")
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WITHIN_S = 10.0
+_LONGEST_LOG_BYTES = 16 * 1024 * 1024
 
 
 class StartFailed(LastbeatError):
@@ -60,6 +65,7 @@ class Supervisor:
     """Runs `roles` with these settings. `say` gets one line for each thing that a person should know.
 
     Used as a context manager: entering starts them, leaving asks all of them to end and waits until they have.
+    Entering raises Misconfigured where another one's roles run on this data folder.
     """
 
     settings: Settings
@@ -72,15 +78,21 @@ class Supervisor:
     _running: dict[str, Role] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
+    _told: IO[str] | None = None
 
     def __enter__(self) -> Self:
+        if up := running(self.settings):
+            raise Misconfigured(
+                f"a platform runs on {self.settings.data.absolute()} already, by process {up.pid}, its boards are at "
+                f"{up.boards}: stop it, or use another folder (`data`, LASTBEAT_DATA)"
+            )
         self.settings = with_free_ports(self.settings)
         self.roles = self.roles or self.settings.roles
-        self.settings.run_path.mkdir(parents=True, exist_ok=True)
+        writable(self.settings.run_path)
+        self._told = tell(self.settings)
         for name in self.roles:
             self._running[name] = Role(name, self.settings.run_path / f"{name}.log")
             self._start(self._running[name])
-        self._write_addresses()
         self._keeper = threading.Thread(target=self._keep, name="lastbeat-supervisor", daemon=True)
         self._keeper.start()
         return self
@@ -95,6 +107,8 @@ class Supervisor:
         for role in self._running.values():
             self._reap(role)
         (self.settings.run_path / "up.json").unlink(missing_ok=True)
+        if self._told:
+            self._told.close()
 
     def pid(self, role: str) -> int:
         """The process id that `role` has now."""
@@ -131,6 +145,7 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "compose", role.name, "--until-stdin-closes"]
         if self.config:
             command += ["--config", str(self.config)]
+        put_aside_if_long(role.log)
         with role.log.open("ab") as log:
             role.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(), start_new_session=True
@@ -154,7 +169,12 @@ class Supervisor:
     def _keep(self) -> None:
         while not self.clock.wait(self._stop, 0.2):
             for role in self._running.values():
-                self._mind(role)
+                try:
+                    self._mind(role)
+                except Exception:
+                    # No memory for a process, or nobody left who reads what we say: whatever it is, roles are kept up.
+                    log.exception("%s could not be looked after, which is tried again", role.name)
+                    role.start_at = self.clock.monotonic() + role.pause_s
 
     def _mind(self, role: Role) -> None:
         now = self.clock.monotonic()
@@ -188,18 +208,6 @@ class Supervisor:
         if process.stdin:
             process.stdin.close()
 
-    def _write_addresses(self) -> None:
-        addresses = {"pid": os.getpid(), "gateway": self.settings.gateway_url, "boards": self.settings.boards_url}
-        (self.settings.run_path / "up.json").write_text(json.dumps(addresses))
-
-
-def running_gateway(settings: Settings) -> str:
-    """Where the gateway of the platform on this data folder is; if none runs here, where the settings say."""
-    try:
-        return str(json.loads((settings.run_path / "up.json").read_text())["gateway"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return settings.gateway_url
-
 
 def with_free_ports(settings: Settings) -> Settings:
     """The settings with each port that is taken replaced by a free one. Raises Misconfigured if there is no address."""
@@ -228,6 +236,12 @@ def _free_port(host: str, wanted: int, taken: set[int]) -> int:
             if found not in taken:
                 return found
     raise Misconfigured(f"no port can be opened at {host}: is that an address of this machine?")
+
+
+def put_aside_if_long(log: Path) -> None:
+    """Before a role starts: a log that has grown long becomes `<name>.log.1`, in place of the one before."""
+    if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _answers(url: str) -> bool:

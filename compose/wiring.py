@@ -27,7 +27,7 @@ from collector.ledger.rebuild import LetGo, Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
-from shippers.errors import LastbeatError
+from shippers.errors import LastbeatError, Misconfigured
 
 from .health import served
 from .memory import collect_rarely, keep_buffers
@@ -203,7 +203,7 @@ def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
         from collector.elastic.dead import ElasticDeadLetters
 
         keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
-    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
+    if "lake" in sinks_of(settings) and not archive_away(settings):
         keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
     return keepers
 
@@ -220,10 +220,8 @@ def open_sender(settings: Settings) -> Iterator[Callable[[Sequence[Batch]], None
         return
     from shippers.transports.http import HttpTransport
 
-    from .supervisor import running_gateway
-
     token = os.environ.get("LASTBEAT_TOKEN") or _token_for_everything(settings)
-    with closing(HttpTransport(running_gateway(settings), token)) as transport:
+    with closing(HttpTransport(settings.gateway_url, token)) as transport:
         yield lambda batches: transport.send(batches, _SEND_TIMEOUT_S)
 
 
@@ -265,7 +263,7 @@ def open_inventories(settings: Settings) -> dict[str, Inventory]:
         from collector.elastic.inventory import ElasticInventory
 
         found["elastic"] = ElasticInventory(ElasticClient(settings.elastic), settings.elastic)
-    if not settings.elastic or (settings.elastic.archive and settings.lake_path.is_dir()):
+    if "lake" in sinks_of(settings) and not archive_away(settings):
         found["lake"] = LakeInventory(settings.lake_path)
     return found
 
@@ -277,14 +275,30 @@ def sinks_of(settings: Settings) -> list[str]:
     return ["elastic", "lake"] if settings.elastic.archive else ["elastic"]
 
 
-def rebuild_ledgers(settings: Settings) -> dict[str, Rebuilt]:
-    """Make the ledger of every sink anew from what its store holds; what indexers settle meanwhile is added."""
-    from collector.ledger.rebuild import rebuild
+def archive_away(settings: Settings) -> str:
+    """What to tell a person where the archive's files are not; '' where they are, or where there is no archive."""
+    if settings.elastic and settings.elastic.archive and not settings.lake_path.is_dir():
+        here = f"there is no lake at {settings.lake_path}"
+        return f"the archive can't be seen from here: {here}; ask where the archiver runs"
+    return ""
+
+
+def rebuild_ledgers(settings: Settings, *, even_empty: bool = False) -> dict[str, Rebuilt]:
+    """Make the ledger of every sink that is seen from here anew from what its store holds; what indexers settle
+    meanwhile is added. Raises Misconfigured, and rebuilds none, if one holds nothing and its ledger does."""
+    from collector.ledger.rebuild import rebuild, would_forget
 
     with closing(open_ledger(settings)) as state:
+        stores = open_inventories(settings)
+        for sink, stored in stores.items():
+            if not even_empty and (streams := would_forget(state, sink, stored)):
+                where = settings.lake_path.absolute() if sink == "lake" else state_words(settings)
+                raise Misconfigured(
+                    f"{where} holds nothing, and the ledger knows {streams:,} streams that are stored there: is this "
+                    "the machine and the folder? If all is lost there indeed, say --even-empty"
+                )
         return {
-            sink: rebuild(state, sink, stored, CLOCK, _let_go(settings, sink, state))
-            for sink, stored in open_inventories(settings).items()
+            sink: rebuild(state, sink, stored, CLOCK, _let_go(settings, sink, state)) for sink, stored in stores.items()
         }
 
 
@@ -318,7 +332,11 @@ def journal_words(settings: Settings) -> str:
 
 def state_words(settings: Settings) -> str:
     """Where events and state are, for people."""
-    return f"Elasticsearch at {', '.join(settings.elastic.urls)}" if settings.elastic else f"files in {settings.data}"
+    return (
+        f"Elasticsearch at {', '.join(settings.elastic.urls)}"
+        if settings.elastic
+        else f"files in {settings.data.absolute()}"
+    )
 
 
 def _events(settings: Settings) -> Journal:

@@ -2,18 +2,20 @@
 archive, proven to be there whole. Dead letters and events of impossible days go by when they came.
 
 A day is listed as deleted before its index goes; nothing that comes later brings it back. There is never a write
-block: a late event is still stored as long as its index is there.
+block: a late event is still stored as long as its index is there. Nothing is deleted on our own clock's word alone: it
+is never later than Elasticsearch's was when it made its youngest index.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from collector.settings import ElasticSettings
 from shippers.clock import Clock
+from shippers.errors import Unavailable
 
 from . import names
 from .client import ElasticClient, quoted
@@ -28,6 +30,7 @@ is heavy, so it is asked ever less often of a day that isn't."""
 
 _SPARE_SEGMENTS = 8
 _DAY_S = 86_400
+_MERGE_S = 3_600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 600.0, 6 * 3_600.0
 
 
@@ -69,14 +72,16 @@ class Ageing:
     ) -> None:
         self._client, self._settings, self._days, self._clock = client, settings, days, clock
         self._archived = archived
-        self._packed: set[str] = set()
+        self._packed: dict[str, float] = {}
+        """When the merge of an index was last asked for, by the monotonic clock."""
         self._unproven: dict[str, tuple[float, float]] = {}
         """When an index is asked about again, by the monotonic clock, and the pause that ends then."""
 
     def run(self) -> Aged:
         """Pack and delete what is due. Blocks while Elasticsearch merges. Raises Unavailable: the next run goes on."""
         packed, deleted, kept = [], [], []
-        now = self._clock.time()
+        made = self._made()
+        now = min(self._clock.time(), max(made.values(), default=0.0))
         first_kept, _ = names.sound_days(now, self._settings.hot_days)
         yesterday = (names.today(now) - timedelta(days=1)).isoformat()
         for day in self.days():
@@ -86,11 +91,9 @@ class Ageing:
                     deleted.append(day.index)
                 else:
                     kept.append(day.index)
-            elif day.day <= yesterday and self._is_loose(day):
-                self._packed.add(day.index)  # first: a merge that outlasts our patience goes on without us
-                self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
+            elif day.day <= yesterday and self._is_loose(day) and self._pack(day):
                 packed.append(day.index)
-        return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now), self._age_letters(now))
+        return Aged(tuple(packed), tuple(deleted), tuple(kept), self._age_skewed(now, made), self._age_letters(now))
 
     def days(self) -> list[Day]:
         """Every day that has an index; not those of wild clocks. Raises Unavailable."""
@@ -107,16 +110,25 @@ class Ageing:
             found.append(Day(index, *parts, whole["docs"]["count"], shards, whole["segments"]["count"]))
         return sorted(found, key=lambda day: (day.day, day.index))
 
-    def _age_skewed(self, now: float) -> tuple[str, ...]:
+    def _made(self) -> dict[str, float]:
+        """When each of our indices was made, by Elasticsearch's clock."""
+        path = f"/{self._settings.prefix}-*/_settings/index.creation_date?filter_path=*.settings.index.creation_date"
+        found = self._client.ask("GET", path)
+        return {index: int(its["settings"]["index"]["creation_date"]) / 1000 for index, its in found.items()}
+
+    def _age_skewed(self, now: float, made: Mapping[str, float]) -> tuple[str, ...]:
         """Nobody asks the archive about these: it keeps them under other days. What it lacks after so long, it won't
-        ever have, for the journal has it no more."""
+        ever have, for the journal has it no more. A name that says an older month than its index is isn't believed."""
         gone = []
+        long_ago = now - self._settings.skewed_days * _DAY_S
         first_kept = names.today(now) - timedelta(days=self._settings.skewed_days)
         pattern = ",".join(names.event_patterns(self._settings.prefix))
         stats = self._client.ask("GET", f"/{pattern}/_stats/docs?filter_path=indices.*.primaries.docs.count")
         for index, its in sorted(stats.get("indices", {}).items()):
             parts = names.split(self._settings.prefix, index)
-            if parts is None or not names.is_skewed(parts[2]) or names.skewed_until(parts[2]) > first_kept:
+            if parts is None or not names.is_skewed(parts[2]):
+                continue
+            if names.skewed_until(parts[2]) > first_kept or made.get(index, now) > long_ago:
                 continue
             self._client.ask("DELETE", f"/{quoted(index)}", allow=(404,))
             log.info("%s deleted with %d events of impossible days: they came over %d days ago", index,
@@ -131,9 +143,22 @@ class Ageing:
         return gone
 
     def _is_loose(self, day: Day) -> bool:
-        """A day that was packed is only packed again when many came late: each time rewrites all of it."""
-        spare = _SPARE_SEGMENTS if day.index in self._packed else 0
-        return day.segments > day.shards + spare
+        """A day that was packed is only packed again when many came late: each time rewrites all of it. Nor while its
+        merge may still be going on."""
+        asked_at = self._packed.get(day.index)
+        if asked_at is None:
+            return day.segments > day.shards
+        return day.segments > day.shards + _SPARE_SEGMENTS and self._clock.monotonic() - asked_at >= _MERGE_S
+
+    def _pack(self, day: Day) -> bool:
+        """Whether it is packed now: a merge that outlasts our patience goes on without us."""
+        self._packed[day.index] = self._clock.monotonic()
+        try:
+            self._client.ask("POST", f"/{quoted(day.index)}/_forcemerge?max_num_segments=1")
+        except Unavailable as error:
+            log.warning("%s isn't packed yet; if it isn't in an hour, it is tried again: %s", day.index, error)
+            return False
+        return True
 
     def _may_go(self, day: Day) -> bool:
         if self._archived is None:

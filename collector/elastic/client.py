@@ -11,13 +11,17 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from elastic_transport import NodeConfig, Serializer, Transport, TransportError
-from elastic_transport.client_utils import DEFAULT
-
 from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Misconfigured, Unavailable
 
-from .node import LeanNode
+try:  # everybody who asks Elasticsearch comes through here first
+    import isal  # noqa: F401 - what bulk bodies are summed with
+    from elastic_transport import NodeConfig, Serializer, Transport, TransportError
+    from elastic_transport.client_utils import DEFAULT
+
+    from .node import LeanNode
+except ImportError as error:
+    raise Misconfigured(f"Elasticsearch needs {error.name}: pip install 'lastbeat[elastic]'") from None
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
@@ -122,6 +126,18 @@ class ElasticClient:
     def close(self) -> None:
         """Let go of the connections. Idempotent."""
         self._transport.close()
+
+
+def documents_of(answer: Any) -> list[Any]:
+    """The documents of an answer to `_mget`. Its status says nothing of single ones: raises Unavailable if any of them
+    could not be looked at, but for those of an index that isn't there, which hold nothing."""
+    documents = list(answer.get("docs", ()))
+    for one in documents:
+        error = one.get("error")
+        if error is not None and error.get("type") != "index_not_found_exception":
+            words = f"{one.get('_id')} of {one.get('_index')} can't be looked up"
+            raise Unavailable(f"{words}: Elasticsearch says {error.get('type')}: {error.get('reason')}")
+    return documents
 
 
 def quoted(part: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from shippers.clock import Clock
 from shippers.errors import LastbeatError, Unavailable
 
-from .client import ElasticClient
+from .client import ElasticClient, documents_of
 from .job import Job
 
 log = logging.getLogger("lastbeat.elastic")
@@ -78,7 +78,7 @@ class Contradictions:
         docs = [{"_index": job.index, "_id": _id(job, position)} for job, position in asked]
         answer = self._client.send("POST", "/_mget", json.dumps({"docs": docs}).encode(), timeout_s=_PATIENCE_S)
         try:
-            found = self._client.read(answer)["docs"]
+            found = documents_of(self._client.read(answer))
             if [one["_id"] for one in found] != [one["_id"] for one in docs]:
                 raise Unavailable("Elasticsearch answered for other documents than it was asked for")
             sources = [one.get("_source") if one.get("found") else None for one in found]

@@ -19,7 +19,7 @@ from shippers.batch import Header
 from shippers.errors import Unavailable
 
 from . import names
-from .client import NDJSON, ElasticClient, quoted
+from .client import NDJSON, ElasticClient, documents_of, quoted
 from .outcomes import FILTER, Fate, read
 from .placement import skewed_indices
 
@@ -152,8 +152,8 @@ class ElasticDeadLetters:
         for start in range(header.first, header.last + 1, _IDS):
             ids = [f"{header.stream}:{number}" for number in range(start, min(start + _IDS, header.last + 1))]
             for place in indices:
-                docs = self._client.ask("POST", f"/{quoted(place)}/_mget?_source=false", {"ids": ids}, allow=(404,))
-                for doc in docs.get("docs", ()):
+                answer = self._client.ask("POST", f"/{quoted(place)}/_mget?_source=false", {"ids": ids}, allow=(404,))
+                for doc in documents_of(answer):
                     if doc.get("found"):
                         number = int(doc["_id"].rpartition(":")[2])
                         found.add(number, number)

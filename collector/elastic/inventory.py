@@ -16,7 +16,7 @@ from collector.settings import ElasticSettings
 from shippers.errors import LastbeatError, Unavailable
 
 from . import names
-from .client import ElasticClient, quoted
+from .client import ElasticClient, documents_of, quoted
 from .dead import ElasticDeadLetters
 
 _STREAMS, _SENT = 50_000, 12_000
@@ -70,7 +70,7 @@ class ElasticInventory:
             for first, last in numbers.without(found):
                 for start in range(first, last + 1, _IDS):
                     ids = [f"{stream}:{number}" for number in range(start, min(start + _IDS, last + 1))]
-                    docs = self._ask(f"/{quoted(index)}/_mget?_source=false", {"ids": ids})["docs"]
+                    docs = documents_of(self._ask(f"/{quoted(index)}/_mget?_source=false", {"ids": ids}))
                     for number, doc in enumerate(docs, start):
                         if doc.get("found"):
                             found.add(number, number)

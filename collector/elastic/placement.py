@@ -1,7 +1,9 @@
 """Which index a batch goes to, and that it is there. A resend lands where its first copy did.
 
 What a header says is enough, but for days that no sound clock gives (they share one index a region and month) and for
-deleted ones (they stay deleted). It never makes an index for a day that State lists as deleted.
+deleted ones (they stay deleted). What time it was, the journal says, never our own clock: that may be wrong on this
+host alone, and a record that is read again must land where it did. It never makes an index for a day that State lists
+as deleted.
 """
 
 from __future__ import annotations
@@ -10,41 +12,39 @@ import logging
 
 from collector.settings import ElasticSettings
 from shippers.batch import Header
-from shippers.clock import Clock
 
 from . import names, template
-from .client import ElasticClient, quoted
+from .client import ElasticClient, documents_of, quoted
 from .days import DeletedDays
 
 log = logging.getLogger("lastbeat.elastic")
 
-_DAY_S = 86_400
 _LOOKED_FOR = 1_000
 
 
 class Placement:
     """Remembers which indices are there. Used by the sink's one thread."""
 
-    def __init__(self, client: ElasticClient, settings: ElasticSettings, days: DeletedDays, clock: Clock) -> None:
-        self._client, self._settings, self._days, self._clock = client, settings, days, clock
+    def __init__(self, client: ElasticClient, settings: ElasticSettings, days: DeletedDays) -> None:
+        self._client, self._settings, self._days = client, settings, days
         self._there: set[str] = set()
-        self._day_number = -1.0
-        self._first_kept_day = self._last_sound_day = ""
+        self._newest_day = ""
         self._skewed: dict[tuple[str, str], list[str]] = {}
         self._strays: dict[tuple[str, str], bool] = {}
         self._plain: dict[tuple[str, str, str], str] = {}  # of sound days whose region has no skewed index
 
-    def of(self, header: Header) -> str | None:
-        """The index to write this batch to; None if its day was deleted. Raises Unavailable, or ElasticError."""
-        now = self._clock.time()
-        if now // _DAY_S != self._day_number:
-            self._begin_day(now)
+    def of(self, header: Header, came_at: float) -> str | None:
+        """The index to write this batch to, which the journal took in at `came_at`; None if its day was deleted. Raises
+        Unavailable, or ElasticError."""
+        first_kept, last_sound = names.sound_days(came_at, self._settings.hot_days)
+        if last_sound > self._newest_day:
+            self._begin_day(last_sound)
+        if header.day > last_sound:
+            return self._skewed_place(header, came_at)
         plain = self._plain.get((header.dataset, header.region, header.day))
         if plain is not None:
             return plain
         index = names.index_of(self._settings.prefix, header)
-        if header.day > self._last_sound_day:
-            return self._skewed_place(header)
         if index in self._there and not self._generations(header):
             self._plain[header.dataset, header.region, header.day] = index
             return index
@@ -54,8 +54,8 @@ class Placement:
         if not self._exists(index):
             if self._days.has(header.dataset, header.region, header.day):
                 return None
-            if header.day < self._first_kept_day:
-                return self._skewed_place(header)
+            if header.day < first_kept:
+                return self._skewed_place(header, came_at)
             self._make(index, header)
         return index
 
@@ -65,16 +65,16 @@ class Placement:
         self._skewed.clear()
         self._plain.clear()
 
-    def _begin_day(self, now: float) -> None:
-        """Where a day belongs can only change at midnight, so what was known of strays holds until then."""
-        self._day_number = now // _DAY_S
-        self._first_kept_day, self._last_sound_day = names.sound_days(now, self._settings.hot_days)
+    def _begin_day(self, newest: str) -> None:
+        """Where a day belongs can only change at midnight, so what was known of strays holds until then. Older records,
+        of a partition that is behind, change nothing."""
+        self._newest_day = newest
         self._skewed.clear()
         self._strays.clear()
         self._plain.clear()
 
-    def _skewed_place(self, header: Header) -> str:
-        index = names.skewed_index(self._settings.prefix, header, self._clock.time())
+    def _skewed_place(self, header: Header, came_at: float) -> str:
+        index = names.skewed_index(self._settings.prefix, header, came_at)
         stray = self._stray(header, but=index)
         if stray is not None:
             return stray
@@ -103,8 +103,8 @@ class Placement:
         now sent again among others that are there."""
         numbers = range(header.first, header.first + min(header.count, _LOOKED_FOR))
         ids = [f"{header.stream}:{number}" for number in numbers]
-        found = self._client.ask("POST", f"/{quoted(index)}/_mget?_source=false", {"ids": ids}, allow=(404,))
-        return any(one.get("found", False) for one in found.get("docs", ()))
+        answer = self._client.ask("POST", f"/{quoted(index)}/_mget?_source=false", {"ids": ids}, allow=(404,))
+        return any(one.get("found", False) for one in documents_of(answer))
 
     def _generations(self, header: Header) -> list[str]:
         of = header.dataset, header.region
@@ -115,7 +115,8 @@ class Placement:
     def _find_stray(self, index: str, stream: str) -> bool:
         self._client.ask("POST", f"/{quoted(index)}/_refresh")
         query = {"size": 0, "terminate_after": 1, "query": {"term": {"event.stream": stream}}}
-        return int(self._client.ask("POST", f"/{quoted(index)}/_search", query)["hits"]["total"]["value"]) > 0
+        path = f"/{quoted(index)}/_search?allow_partial_search_results=false"
+        return int(self._client.ask("POST", path, query)["hits"]["total"]["value"]) > 0
 
     def _exists(self, index: str) -> bool:
         if index not in self._there and self._client.exists(f"/{quoted(index)}"):

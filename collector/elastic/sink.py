@@ -61,7 +61,7 @@ class ElasticSink:
     ) -> None:
         self._settings, self._clock = settings, clock
         self._client = client or ElasticClient(settings)
-        self._placement = Placement(self._client, settings, DeletedDays(state), clock)
+        self._placement = Placement(self._client, settings, DeletedDays(state))
         self._dead = ElasticDeadLetters(self._client, settings)
         self._rounds = Rounds(self._client, settings, clock)
         self._contradictions = Contradictions(self._client, clock)
@@ -211,7 +211,7 @@ class ElasticSink:
             if not job.pending or job.header is None:
                 continue
             try:
-                place = self._placement.of(job.header)
+                place = self._placement.of(job.header, job.record.appended_at)
             except ElasticError as error:
                 job.index = job.index or f"{job.header.dataset}/{job.header.region}/{job.header.day}"
                 self._block(job.index, str(error))

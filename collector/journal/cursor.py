@@ -56,7 +56,8 @@ class Cursor:
         return self.oldest()
 
     def read(self, max_bytes: int) -> list[Record]:
-        """The next records: at least one if there is any; stops once `max_bytes` of bodies are exceeded."""
+        """The next records: at least one if there is any; stops once `max_bytes` of bodies are exceeded. Raises OSError
+        or Unavailable if none of them can be read, and stands where it stood then."""
         end = self._words[END]
         if end == 0 or self.position == end:
             return []
@@ -65,18 +66,18 @@ class Cursor:
         records: list[Record] = []
         size = 0
         while self.position < end and size <= max_bytes:
-            segment, limit = self._locate(end)
-            if segment is None:
-                if records:
-                    break
-                self._raise_gap(limit)
-                break
             before = len(records)
-            size += self._parse(segment, limit, max_bytes - size, records)
+            try:
+                segment, limit = self._locate(end)
+                if segment is not None:
+                    size += self._parse(segment, limit, max_bytes - size, records)
+            except (OSError, Unavailable):
+                if not records:
+                    raise
             if len(records) == before:
                 if records:
-                    break  # hand over what was read; the damage is told on the next call
-                self._raise_gap(self._behind_damage(segment, limit))
+                    break  # hand over what was read; the next call meets the trouble or the damage, and tells it
+                self._raise_gap(limit if segment is None else self._behind_damage(segment, limit))
         return records
 
     def _parse(self, segment: SegmentReader, limit: int, max_bytes: int, records: list[Record]) -> int:

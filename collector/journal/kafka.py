@@ -32,6 +32,7 @@ from .kafka_link import (
     need_files,
     need_libraries,
     reachable,
+    topics_own,
 )
 from .kafka_reader import KafkaReader
 
@@ -39,6 +40,7 @@ log = logging.getLogger("lastbeat.journal")
 
 _RECORD_OVERHEAD_BYTES = 512
 _REFUSE_S = 1.0
+_REFUSE_TOPIC_S = 5.0
 _PRODUCER_BATCH_BYTES = 1024 * 1024
 _PACKED_WITH = "lz4"
 """What reading costs is above all moving bytes: packed, they are a sixth to a tenth. Lines of JSON take 0.25 CPU-s a
@@ -61,6 +63,7 @@ class KafkaJournal:
         self._lock = threading.Lock()
         self._producer: _Producer | None = None
         self._refuse_until = 0.0
+        self._refused: dict[str, _TopicRefused] = {}
         self._closed = False
         _renew_in_child(self)
 
@@ -71,12 +74,16 @@ class KafkaJournal:
         deadline = self._clock.monotonic() + self._settings.append_timeout_s
         if self._clock.monotonic() < self._refuse_until:
             raise Unavailable(f"Kafka at {self._settings.bootstrap} did not answer just now", retry_after_s=_REFUSE_S)
+        self._turn_away(batches)
         size = sum(len(batch.body) + _RECORD_OVERHEAD_BYTES for batch in batches)
         with self._room.taken(size, deadline):
             producer = self._connected(deadline)
             try:
                 with reachable("append", self._settings):
                     producer.append(batches, deadline)
+            except _TopicRefused as error:  # the brokers are well, and all other topics may be: they go on
+                self._refused[error.topic] = error
+                raise
             except Unavailable:
                 self._give_up(producer)
                 raise
@@ -105,6 +112,16 @@ class KafkaJournal:
             producer, self._producer = self._producer, None
         if producer:
             producer.close()
+
+    def _turn_away(self, batches: Sequence[Batch]) -> None:
+        """Of a topic that was refused just now the brokers aren't asked again at once."""
+        if not self._refused:
+            return
+        now = self._clock.monotonic()
+        self._refused = {topic: error for topic, error in self._refused.items() if error.at + _REFUSE_TOPIC_S > now}
+        for batch in batches:
+            if error := self._refused.get(self._names.topic(topic_of(batch.header))):
+                raise Unavailable(str(error), retry_after_s=_REFUSE_TOPIC_S)
 
     def _connected(self, deadline: float) -> _Producer:
         if not self._lock.acquire(timeout=max(0.0, deadline - self._clock.monotonic())):
@@ -143,6 +160,16 @@ class KafkaJournal:
         self._producer = None
 
 
+class _TopicRefused(Unavailable):
+    """The brokers answered, and will not have this one topic: it may not be written to, or not be made."""
+
+    def __init__(self, topic: str, error: Exception, at: float) -> None:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        words = f"Kafka takes nothing for topic {topic}: {why}; others go on; make it, or allow our user to write to it"
+        super().__init__(words, retry_after_s=_REFUSE_TOPIC_S)
+        self.topic, self.at = topic, at
+
+
 class _Producer:
     """One kafka-python producer, and which topics it has seen to."""
 
@@ -164,22 +191,32 @@ class _Producer:
 
     def append(self, batches: Sequence[Batch], deadline: float) -> None:
         """Send, and wait until every one is acknowledged. Raises KafkaError, or Unavailable if it was given up."""
-        futures: list[Any] = []
+        futures: list[tuple[str, Any]] = []
         try:
             for batch in batches:
-                futures += self._send(batch)
+                topic = self._names.topic(topic_of(batch.header))
+                with self._own_trouble(topic):
+                    futures += [(topic, future) for future in self._send(topic, batch)]
         except RuntimeError as error:  # so kafka-python says that its loop was closed, here on another caller's failure
             if not self._failed:
                 raise
             raise Unavailable(
                 f"Kafka at {self._settings.bootstrap} can't be reached", retry_after_s=_REFUSE_S
             ) from error
-        for future in futures:
-            future.get(timeout=max(0.0, deadline - self._clock.monotonic()))
+        for topic, future in futures:
+            with self._own_trouble(topic):
+                future.get(timeout=max(0.0, deadline - self._clock.monotonic()))
 
-    def _send(self, batch: Batch) -> list[Any]:
+    @contextmanager
+    def _own_trouble(self, topic: str) -> Iterator[None]:
+        """Tells what is the matter with one topic from what is the matter with the brokers."""
+        try:
+            yield
+        except topics_own() as error:
+            raise _TopicRefused(topic, error, self._clock.monotonic()) from error
+
+    def _send(self, topic: str, batch: Batch) -> list[Any]:
         header = batch.header
-        topic = self._names.topic(topic_of(header))
         known = self._partitions.get(topic) or self._see_to(topic)
         record = {"value": batch.body, "key": header.instance.encode(), "headers": [(HEADER, header.encode())]}
         if header.canary:  # it probes the way that beats take: all of them, where somebody made more than one
@@ -194,6 +231,8 @@ class _Producer:
                 try:
                     make_topic(self._settings, topic)
                     self._partitions[topic] = sorted(self._client.partitions_for(topic))
+                except topics_own():
+                    raise
                 except Exception:
                     self._failed = True  # the others that wait for this lock needn't find it out for themselves
                     raise

@@ -128,6 +128,16 @@ def reachable(doing: str, settings: KafkaSettings) -> Iterator[None]:
         raise Unavailable(f"Kafka at {settings.bootstrap}: {doing}: {words}", retry_after_s=1.0) from error
 
 
+def topics_own() -> tuple[type[Exception], ...]:
+    """What brokers that are well say of one topic, for good: it may not be written to, or can't be made so."""
+    from kafka import errors
+
+    return (
+        errors.TopicAuthorizationFailedError, errors.InvalidTopicError, errors.InvalidReplicationFactorError,
+        errors.InvalidPartitionsError, errors.InvalidConfigurationError, errors.PolicyViolationError,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The cluster's names for ours."""
@@ -168,7 +178,7 @@ def make_topic(settings: KafkaSettings, topic: str) -> None:
     one, so that a canary always takes the way that every beat takes.
     """
     from kafka.admin import ConfigResource, ConfigResourceType
-    from kafka.errors import TopicAlreadyExistsError
+    from kafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError
 
     wanted = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_RECORD_BYTES)}
     fresh = wanted | {"cleanup.policy": "delete", "retention.ms": str(int(settings.retention_s * 1000))}
@@ -184,6 +194,11 @@ def make_topic(settings: KafkaSettings, topic: str) -> None:
             return
         except TopicAlreadyExistsError:
             pass
+        except TopicAuthorizationFailedError:
+            if topic not in admin.list_topics():
+                raise
+            log.info("topic %s was made by somebody else, and is taken as it is: we may not make any", topic)
+            return
         asked = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(wanted))
         found = admin.describe_configs([asked], config_filter="all")["topic"][topic]
         wrong = {name: value for name, value in wanted.items() if found.get(name, {}).get("value") != value}

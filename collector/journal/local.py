@@ -10,6 +10,7 @@ It refuses appends rather than delete what is unread.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -39,6 +40,7 @@ _TOPIC = re.compile(r"lastbeat\.[a-z0-9-]+\.[a-z]+")
 _RETRY_FULL_S = 5.0
 _HOUSEKEEPING_S = 10.0
 _RESERVED_FOR_BEATS = 0.05
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalJournal:
@@ -92,8 +94,16 @@ class _Writer:
         self._retained_at = clock.monotonic()
         self._guard = threading.RLock()
         self._closed = False
-        self._topics.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = _lock(path / "lock")
+        try:
+            self._topics.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = _lock(path / "lock")
+        except OSError as error:
+            if error.errno in _FULL:
+                raise  # not for ever: started again, it may have room
+            raise Misconfigured(
+                f"the journal in {path} can't be written: {error.strerror}: make it writable for uid {os.getuid()}, or "
+                "use another folder (`data`, LASTBEAT_DATA)"
+            ) from None
         self._commits = Words(path / "commits", writable=True)
         for folder in sorted(self._topics.iterdir()):
             if _TOPIC.fullmatch(folder.name):

@@ -136,7 +136,9 @@ class LocalReader:
                     raise
                 self._gap = found  # hand over what was read first
                 break
-            except OSError as error:
+            except (OSError, Unavailable) as error:
+                if taken:
+                    break  # the cursors have moved past it; its turn comes to be the first, and that call raises
                 raise Unavailable(f"{cursor.tp.topic} can't be read: {error}") from error
             taken += records
             left -= sum(len(record.body) for record in records)

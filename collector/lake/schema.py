@@ -155,12 +155,13 @@ def _beat_maps() -> str:
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def date_of(day: str, now: float, keep_days: int) -> str:
-    """The partition of a batch of `day`: that day, or `skewed` when it is more than two days ahead or past keeping.
+def date_of(day: str, came_at: float, keep_days: int) -> str:
+    """The partition of a batch of `day` that the journal took in at `came_at`: that day, or `skewed` when it is more
+    than two days ahead or past keeping.
 
     So a wild clock can't make thousands of partitions.
     """
-    today = datetime.fromtimestamp(now, UTC).date()
+    today = datetime.fromtimestamp(came_at, UTC).date()
     ahead = (date.fromisoformat(day) - today).days
     return day if -keep_days <= ahead <= 2 else SKEWED
 

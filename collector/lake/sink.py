@@ -61,6 +61,8 @@ class LakeSink:
         self._ledgers = Ledgers(self._con, lambda name: (self.table(name).root, self.table(name).files()))
         self._contradictions = Contradictions()
         self._written: list[tuple[Path, DataFile]] = []
+        self.came_at = 0.0
+        """When the journal took in the youngest record of the last write, by its clock."""
 
     def write(self, records: Sequence[Record]) -> list[Outcome]:
         """See Sink.write."""
@@ -133,7 +135,8 @@ class LakeSink:
         return self._con.cursor()
 
     def _write(self, records: Sequence[Record]) -> list[Outcome]:
-        now = self.clock.time()
+        self.came_at = max(record.appended_at for record in records)
+        now = max(self.clock.time(), self.came_at)  # what a clock that is behind stamps would seem old soon
         self._written = []
         try:
             plans, filled = self._fill(records, now)
@@ -157,7 +160,7 @@ class LakeSink:
             for plan in Planner(self._ledgers.knowing, positions, now).plan(records):
                 plans.append(plan)
                 if plan.fresh and plan.header is not None:
-                    date = date_of(plan.header.day, now, self.settings.keep_days)
+                    date = date_of(plan.header.day, plan.record.appended_at, self.settings.keep_days)
                     filling.add(Place(_dataset(plan.record.tp), plan.header.region, date), plan)
             return self._held_against_rows(plans, now), filling.finish()
 
@@ -206,12 +209,12 @@ class LakeSink:
     def _make(self, now: float, place: Place, plans: Sequence[Planned]) -> Made:
         with self._con.cursor() as cursor:
             found = read(cursor, place.dataset, plans, now)
-        file = self._write_rows(place, found.rows) if found.rows.num_rows else None
+        file = self._write_rows(place, found.rows, now) if found.rows.num_rows else None
         return Made(file, found.stored, found.dead)
 
-    def _write_rows(self, place: Place, rows: pa.Table) -> DataFile:
+    def _write_rows(self, place: Place, rows: pa.Table, now: float) -> DataFile:
         root = self.path / place.dataset
-        file = write_file(root, rows, place.region, place.date, self.clock.time())
+        file = write_file(root, rows, place.region, place.date, now)
         self._written.append((root, file))
         return file
 
@@ -234,7 +237,7 @@ class LakeSink:
         if moved:
             date = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
             files = [
-                self._write_rows(Place(DEAD, region, date), rows_of_dead(some)) for region, some in letters.items()
+                self._write_rows(Place(DEAD, region, date), rows_of_dead(some), now) for region, some in letters.items()
             ]
             table.commit(adds=[add_action(file, new_data=True) for file in files], positions=moved)
 

@@ -1,11 +1,13 @@
 """The lake's upkeep, beside writing: merging small files, ageing out old days, deleting what nobody names any more.
 
-Called every minute or so by a scheduler's thread, never by the indexer's. What it deletes, it counts.
+Called every minute or so by a scheduler's thread, never by the indexer's. What it deletes, it counts; and no day goes
+because a clock was wrong for a while.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from .table import Stale
 
 log = logging.getLogger("lastbeat.lake")
 
+_SURE_AFTER_S = _STEP_S = 3_600.0
 _VACUUM_EVERY_S = 3_600
 _READERS_HAVE_HOURS = 1
 """How long files stay that a commit replaced: a board's question may still be reading them."""
@@ -43,11 +46,14 @@ class Upkeep:
     def __init__(self, sink: LakeSink) -> None:
         self._sink = sink
         self._vacuumed_at: float | None = None
+        self._ahead_s, self._steady_since = -math.inf, 0.0
+        """How far the wall's clock was ahead of the monotonic one, and since when it has not jumped further."""
 
     def maintain(self) -> Upkept:
         """One round: merge what is due, age, and each hour vacuum. Raises Unavailable; the next round goes on."""
         try:
-            aged = sum(self._age(table) for table in TABLES)
+            now = self._sure_time()
+            aged = 0 if now is None else sum(self._age(table, now) for table in TABLES)
             merged = sum(self._merge(table) for table in TABLES)
             return Upkept(merged, aged, self._vacuum_if_due())
         except (OSError, DeltaError, duckdb.Error, Stale) as error:
@@ -62,8 +68,16 @@ class Upkeep:
         groups = choose(files, self._sink.clock.time())
         return sum(len(group) for group in groups if merge(self._sink, table, group))
 
-    def _age(self, table: str) -> int:
-        now = self._sink.clock.time()
+    def _sure_time(self) -> float | None:
+        """The time by which days may be deleted: no later than the journal says of what was written last. None for an
+        hour from our start on, and after each jump ahead: who corrects a clock does it by then."""
+        now, monotonic = min(self._sink.clock.time(), self._sink.came_at), self._sink.clock.monotonic()
+        if now - monotonic > self._ahead_s + _STEP_S:
+            self._steady_since = monotonic
+        self._ahead_s = now - monotonic
+        return now if monotonic - self._steady_since >= _SURE_AFTER_S else None
+
+    def _age(self, table: str, now: float) -> int:
         with self._sink.lock:
             old = [file for file in self._files(table) if self._is_past_keeping(file, now)]
             if old:

@@ -236,6 +236,12 @@ class LedgerKeeper:
             book = self._books.get(tp)
             return None if book is None else book.ledger.account(stream)
 
+    def position(self, tp: TopicPartition) -> int:
+        """How far it goes in a partition, as it is kept; 0 for one that isn't here."""
+        with self._lock:
+            book = self._books.get(tp)
+            return 0 if book is None else book.position or 0
+
     def metrics(self) -> dict[str, float]:
         """Its size, and who lied. From any thread."""
         with self._lock:

@@ -49,6 +49,15 @@ def nothing(_dataset: str, _region: str, _day: str) -> bool:
     return False
 
 
+def would_forget(state: State, sink: str, inventory: Inventory) -> int:
+    """How many streams the ledger knows of a store that holds nothing at all; 0 if it holds anything. Such a store is
+    more likely another one than one that lost everything: a folder on another machine, a disk that isn't mounted.
+    Raises Unavailable."""
+    if inventory.days() or any(True for _ in inventory.letters()):
+        return 0
+    return len(_merged(read(state, sink)).streams())
+
+
 def rebuild_if_empty(
     state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = nothing
 ) -> Rebuilt | None:

@@ -185,7 +185,7 @@ def straight(settings: ElasticSettings, batches: Sequence[Batch]) -> float:
 
 
 def _record(offset: int, batch: Batch) -> Record:
-    return Record(TP, offset, offset + 1, 0.0, batch.header.encode(), batch.body)
+    return Record(TP, offset, offset + 1, CLOCK.time(), batch.header.encode(), batch.body)
 
 
 def batches_of(boot: str, size: int, events: int = EVENTS) -> list[Batch]:

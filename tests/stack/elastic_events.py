@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
+from typing import Any
 
+from collector.elastic.client import ElasticClient
 from collector.ports import Record, TopicPartition, topic_of
+from collector.settings import ElasticSettings
 from shippers.batch import Batch, Header, seal
+from shippers.clock import FakeClock
 
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
 DAY = "2026-11-21"
@@ -31,6 +36,26 @@ def batch(
     return seal(dataclasses.replace(plain, **header), lines)  # type: ignore[arg-type]
 
 
-def record(offset: int, made: Batch) -> Record:
+def record(offset: int, made: Batch, came_at: float = NOON) -> Record:
     """The batch as the journal would give it."""
-    return Record(TopicPartition(topic_of(made.header), 0), offset, offset + 1, NOON, made.header.encode(), made.body)
+    tp = TopicPartition(topic_of(made.header), 0)
+    return Record(tp, offset, offset + 1, came_at, made.header.encode(), made.body)
+
+
+class DatedClient(ElasticClient):
+    """Elasticsearch as if its clock were the test's: when it made the indices that this client had it make, and
+    another just now."""
+
+    def __init__(self, settings: ElasticSettings, clock: FakeClock) -> None:
+        super().__init__(settings)
+        self._clock, self._made = clock, dict[str, float]()
+
+    def create_index(self, index: str, body: Any) -> bool:
+        self._made[index] = self._clock.time()
+        return super().create_index(index, body)
+
+    def ask(self, method: str, path: str, body: Any = None, *, allow: Collection[int] = ()) -> Any:
+        if "creation_date" not in path:
+            return super().ask(method, path, body, allow=allow)
+        made = self._made | {"another": self._clock.time()}
+        return {index: {"settings": {"index": {"creation_date": int(at * 1000)}}} for index, at in made.items()}

@@ -41,7 +41,7 @@ from compose.recovering import recover_finding
 from shippers.batch import Batch
 from shippers.clock import FakeClock
 from tests.servers import elastic_settings, remove
-from tests.stack.elastic_events import DAY, NOON, PAY, batch, line, record
+from tests.stack.elastic_events import DAY, NOON, PAY, DatedClient, batch, line, record
 
 INDEX_DAY = DAY.replace("-", ".")
 
@@ -207,7 +207,7 @@ def test_a_day_that_is_not_proven_is_not_deleted_and_goes_once_it_is(both: Both)
     both.write(record(2, batch(1_000, 5, "otherboot001.business")), only="lake")  # as many events, but others
     days = DeletedDays(both.state)
     proofs = Proofs(both.state, both.clock)
-    ageing = Ageing(both.client, both.settings, days, both.clock, proofs.is_archived)
+    ageing = Ageing(DatedClient(both.settings, both.clock), both.settings, days, both.clock, proofs.is_archived)
     both.clock.advance(10 * 86_400)
     assert ageing.run().kept
     assert [each.words for each in proofs.answer(both.prove, days.all())] == [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -21,7 +20,7 @@ from collector.elastic.sink import ElasticSink
 from collector.settings import ElasticSettings, IndexSettings
 from shippers.clock import FakeClock
 from tests.servers import elastic_settings, remove
-from tests.stack.elastic_events import DAY, NOON, batch, record
+from tests.stack.elastic_events import DAY, NOON, DatedClient, batch, record
 
 HOT_DAYS = 3
 DAY_S = 86_400
@@ -117,7 +116,8 @@ def test_a_day_is_packed_when_it_is_over_deleted_when_it_is_old_and_stays_delete
 ) -> None:
     clock, state = FakeClock(NOON), MemoryState()
     days = DeletedDays(state)
-    sink = ElasticSink(settings, clock, state)
+    dated = DatedClient(settings, clock)
+    sink = ElasticSink(settings, clock, state, client=dated)
     for offset, first in enumerate((1, 11, 21)):
         sink.write([record(offset, batch(first, 10))])
         client.ask("POST", f"/{settings.prefix}-business-*/_refresh")
@@ -128,7 +128,7 @@ def test_a_day_is_packed_when_it_is_over_deleted_when_it_is_old_and_stays_delete
         proven.append(day)  # type: ignore[arg-type]
         return answer
 
-    ageing = Ageing(client, settings, days, clock, archived)
+    ageing = Ageing(dated, settings, days, clock, archived)
     [index] = indices(client, settings)
     assert ageing.run().packed == ()
     clock.advance(DAY_S)
@@ -145,9 +145,11 @@ def test_a_day_is_packed_when_it_is_over_deleted_when_it_is_old_and_stays_delete
     clock.advance(600)
     assert ageing.run().deleted == (index,)
     assert days.has("business", "cn-east", DAY)
-    outcomes = sink.write([record(4, batch(41, 2)), record(0, batch(1, 1, day="2026-11-25"))])
+    outcomes = sink.write(
+        [record(4, batch(41, 2), clock.time()), record(0, batch(1, 1, day="2026-11-25"), clock.time())]
+    )
     assert [(outcome.stored, outcome.dead) for outcome in outcomes] == [(0, 2), (1, 0)]
-    [outcome] = ElasticSink(settings, clock, state).write([record(5, batch(51, 2))])
+    [outcome] = ElasticSink(settings, clock, state).write([record(5, batch(51, 2), clock.time())])
     assert outcome.dead == 2
     assert indices(client, settings) == [f"{settings.prefix}-business-cn-east-2026.11.25"]
     letters = [letter for _, letter in ElasticDeadLetters(client, settings)]
@@ -170,7 +172,7 @@ def test_wild_clocks_make_one_index_a_region_and_month_and_a_resend_lands_where_
     clock.advance(3 * DAY_S)  # now that day is sound, but its events were stored as skewed
     for again in (sink, ElasticSink(settings, clock, MemoryState())):
         fresh = batch(1, 1, stream="shopbootid01.business", day="2026-11-25")
-        outcomes = again.write([record(9, wild[0]), record(10, fresh)])
+        outcomes = again.write([record(9, wild[0], clock.time()), record(10, fresh, clock.time())])
         assert outcomes[0].duplicate == 1
         assert outcomes[1].stored + outcomes[1].duplicate == 1
     client.ask("POST", f"/{settings.prefix}-business-*/_refresh")
@@ -182,11 +184,13 @@ def test_events_of_impossible_days_go_a_month_at_once_when_the_youngest_came_lon
 ) -> None:
     settings = settings.model_copy(update={"skewed_days": 30})
     clock, state = FakeClock(NOON), MemoryState()
-    sink = ElasticSink(settings, clock, state)
-    ageing = Ageing(client, settings, DeletedDays(state), clock)
+    dated = DatedClient(settings, clock)
+    sink = ElasticSink(settings, clock, state, client=dated)
+    ageing = Ageing(dated, settings, DeletedDays(state), clock)
     sink.write([record(0, batch(1, 2, day="2031-01-01"))])
     clock.advance(20 * DAY_S)  # the eleventh of December
-    outcomes = sink.write([record(1, batch(1, 2, day="2031-01-01")), record(2, batch(3, 1, day="2031-01-01"))])
+    late = batch(1, 2, day="2031-01-01"), batch(3, 1, day="2031-01-01")
+    outcomes = sink.write([record(n, each, clock.time()) for n, each in enumerate(late, 1)])
     assert [(outcome.stored, outcome.duplicate) for outcome in outcomes] == [(0, 2), (1, 0)]
     november, december = (f"{settings.prefix}-business-cn-east-skewed.2026.{month}" for month in (11, 12))
     assert indices(client, settings) == [november, december]
@@ -195,7 +199,7 @@ def test_events_of_impossible_days_go_a_month_at_once_when_the_youngest_came_lon
     clock.advance(DAY_S)
     assert ageing.run().skewed == (november,)
     assert indices(client, settings) == [december]
-    [outcome] = sink.write([record(3, batch(4, 1, day="2031-01-01"))])
+    [outcome] = sink.write([record(3, batch(4, 1, day="2031-01-01"), clock.time())])
     assert outcome.stored == 1
     clock.advance(400 * DAY_S)
     assert ageing.run().skewed == (december,)
@@ -229,12 +233,12 @@ def test_dead_letters_go_by_when_they_came_whatever_day_they_claim(
 ) -> None:
     settings = settings.model_copy(update={"dead_days": 30})
     clock, state = FakeClock(NOON), MemoryState()
-    sink = ElasticSink(settings, clock, state)
-    ageing = Ageing(client, settings, DeletedDays(state), clock)
+    dated = DatedClient(settings, clock)
+    sink = ElasticSink(settings, clock, state, client=dated)
+    ageing = Ageing(dated, settings, DeletedDays(state), clock)
     sink.write([record(0, batch(1, 3, bad={2: b"no"})), record(1, batch(4, 2, day="1970-01-01").void("spool full"))])
     clock.advance(29 * DAY_S)
-    late = dataclasses.replace(record(2, batch(6, 1, bad={6: b"nor this"})), appended_at=clock.time())
-    sink.write([late])
+    sink.write([record(2, batch(6, 1, bad={6: b"nor this"}), clock.time())])
     assert ageing.run().letters == 0
     clock.advance(2 * DAY_S)
     assert ageing.run().letters == 2

@@ -201,6 +201,21 @@ def test_an_append_whose_producer_is_given_up_meanwhile_may_be_tried_again(
     within(10, "appending goes on", lambda: appended(journal, batch(1, region="cn-north")))
 
 
+def test_a_topic_that_cannot_be_made_is_named_and_harms_no_other(kafka_settings: KafkaSettings) -> None:
+    with closing(KafkaJournal(kafka_settings, CLOCK)) as journal:
+        journal.append([batch(1)])
+    too_many = kafka_settings.model_copy(update={"replication": 3})  # of one broker: new topics can't be made
+    with closing(KafkaJournal(too_many, CLOCK)) as journal:
+        journal.append([batch(2)])
+        producer = journal._producer
+        for first in (3, 4, 5):
+            with pytest.raises(Unavailable, match=r"takes nothing for topic .*cn-north\.business") as refused:
+                journal.append([batch(1, region="cn-north")])
+            assert refused.value.retry_after_s
+            journal.append([batch(first)])
+        assert journal._producer is producer
+
+
 def test_what_is_under_way_is_bounded_in_bytes(kafka_settings: KafkaSettings, stack: Stack) -> None:
     settings = kafka_settings.model_copy(update={"max_pending_bytes": 1024 * 1024})
     large = batch(1, 10_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -340,6 +341,29 @@ def test_a_commit_that_fails_is_made_up_for_and_writes_nothing_twice() -> None:
     bench.steps(2)
     assert bench.committed()[TP] == 1
     assert len(bench.sink.written) == 1
+
+
+def test_a_topic_that_can_not_be_read_while_others_can_is_one_trouble_and_not_one_a_poll(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(Sink())
+    plain, polls = bench.reader.poll, itertools.count()
+
+    def every_other_time(max_bytes: int, timeout_s: float) -> list[Record]:
+        if next(polls) % 2:
+            raise Unavailable("bad sector")
+        return plain(max_bytes, 0.0)
+
+    bench.reader.poll = every_other_time  # type: ignore[method-assign]
+    for _ in range(20):
+        bench.steps(1)
+        bench.clock.advance(0.25)
+    assert bench.indexer.health()["status"] == "unread"
+    assert len(caplog.messages) == 1
+    bench.reader.poll = plain  # type: ignore[method-assign]
+    bench.clock.advance(5)
+    bench.steps(1)
+    assert bench.indexer.health()["status"] == "ok"
 
 
 def _fail(positions: Mapping[TopicPartition, int]) -> None:

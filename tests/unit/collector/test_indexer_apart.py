@@ -156,6 +156,25 @@ def test_what_is_settled_behind_what_is_held_is_committed_with_it() -> None:
     assert bench.indexer.counters.stored == 4
 
 
+def test_what_is_held_of_a_journal_that_began_anew_stays_in_memory_however_much_it_is() -> None:
+    bench = Bench()
+    bench.sink.blocked = {EAST}
+    bench.append("cn-east", 12)
+    bench.indexer.step()
+    bench.append("cn-east", 8)
+    bench.indexer.step()
+    bench.journal._logs[EAST].records.clear()
+    bench.append("cn-east", 3)
+    bench.steps(40)
+    assert len(bench.indexer.counters.gaps) == 1
+    assert bench.indexer.metrics()["apart_batches"] > 10
+    assert bench.indexer.counters.given_back == 0
+    bench.sink.blocked = set()
+    bench.steps(40)
+    assert bench.stored("cn-east") == list(range(1, 24))
+    assert bench.committed(EAST) == 3
+
+
 def test_beyond_its_share_of_memory_whole_partitions_are_read_again_later() -> None:
     bench = Bench()
     bench.sink.blocked = {EAST, NORTH}

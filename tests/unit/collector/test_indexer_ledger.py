@@ -7,6 +7,7 @@ outcomes of a partition that came back were taken for those of one that was neve
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 
 import pytest
@@ -18,7 +19,7 @@ from collector.journal.memory import MemoryJournal
 from collector.ledger.account import Total
 from collector.ledger.keeper import LedgerKeeper
 from collector.ledger.view import LedgerView
-from collector.ports import Table, TopicPartition
+from collector.ports import Gap, Table, TopicPartition
 from collector.scripted import Retry, ScriptedSink
 from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock
@@ -67,6 +68,15 @@ class Bench:
         view = LedgerView(self.state)
         view.refresh()
         return view
+
+    def begin_journal_anew(self, *batches: Batch, cut_at: int = 0) -> None:
+        """As a topic that is deleted and made again, or one of which a new leader has less."""
+        log = self.journal._logs[EAST]
+        del log.records[cut_at:]
+        self.journal.append(batches)
+
+    def numbers(self) -> list[int]:
+        return sorted(int(one.rpartition(":")[2]) for one in self.sink.events)
 
     def total(self, region: str = "cn-east") -> Total:
         return self.view().totals("lake").get((DAY, region, "pay", "business"), Total())
@@ -381,3 +391,145 @@ def test_a_journal_that_begins_anew_while_the_ledger_cant_be_kept_is_known_once_
     assert bench.view().position("lake", EAST) == 1, "without another start"
     assert bench.view().missing("lake", "bootcneast.business", 1, 8) == []
     assert bench.committed() == 1
+
+
+def _begun_anew_while_held(bench: Bench, *, cut_at: int = 0) -> None:
+    """Ten batches are read and not written yet, when of the journal there is only one with three."""
+    bench.journal.append([batch(n, 1) for n in range(1, 11)])
+    bench.steps(1, 0.1)
+    bench.begin_journal_anew(*(batch(n, 1) for n in range(11, 14)), cut_at=cut_at)
+    bench.steps(1, 0.1)
+    assert bench.sink.writes == []
+    assert len(bench.indexer.counters.gaps) == 1
+    assert "begins anew" in bench.indexer.counters.gaps[0]
+
+
+@pytest.mark.parametrize("keeps_positions", [False, True])
+@pytest.mark.parametrize("cut_at", [0, 4])
+def test_a_journal_that_begins_anew_while_of_the_old_one_is_held_is_read_whole_and_nothing_of_it_is_claimed(
+    keeps_positions: bool, cut_at: int
+) -> None:
+    bench = Bench(keeps_positions=keeps_positions)
+    _begun_anew_while_held(bench, cut_at=cut_at)
+    assert bench.committed() == 0
+    assert bench.view().position("lake", EAST) == 0
+    bench.steps(3)
+    assert bench.numbers()[:10] == list(range(1, 11)), "what is in no journal any more is written all the same"
+    bench.steps(30)
+    assert bench.numbers() == list(range(1, 14))
+    end = cut_at + 3
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (end, end)
+    assert len(bench.indexer.counters.gaps) == 1
+    assert bench.total() == Total(13)
+
+
+def test_a_journal_whose_end_was_lost_goes_no_further_than_what_is_held_from_before_it() -> None:
+    bench = Bench()
+    bench.journal.append([batch(n, 1) for n in range(1, 11)])
+    bench.steps(1, 0.1)
+    bench.begin_journal_anew(*(batch(n, 1) for n in range(11, 20)), cut_at=7)
+    bench.reader.seek(EAST, 7)
+    plain = bench.reader.poll
+
+    def divergent(*_: object) -> None:
+        bench.reader.poll = plain  # type: ignore[method-assign]
+        raise Gap(EAST, 10, 7)
+
+    bench.reader.poll = divergent  # type: ignore[assignment,method-assign]
+    bench.steps(1, 0.1)
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (0, 0)
+    bench.steps(30)
+    assert bench.numbers() == list(range(1, 20))
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (16, 16)
+
+
+@pytest.mark.parametrize("settles_first", [False, True])
+def test_a_process_that_dies_after_its_journal_began_anew_leaves_all_of_the_new_one_to_the_next(
+    settles_first: bool,
+) -> None:
+    bench = Bench()
+    _begun_anew_while_held(bench)
+    if settles_first:
+        bench.reader.resume = lambda _: None  # type: ignore[method-assign]
+        bench.steps(4)
+        assert bench.total() == Total(10)
+    bench.journal.append([batch(n, 1) for n in range(14, 26)])
+    bench.start()
+    bench.steps(30)
+    assert bench.numbers()[-15:] == list(range(11, 26))
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (15, 15)
+
+
+def test_a_stop_while_of_a_journal_that_began_anew_something_is_held_settles_and_claims_nothing_else() -> None:
+    bench = Bench()
+    _begun_anew_while_held(bench)
+    stop = threading.Event()
+    stop.set()
+    bench.indexer.run(stop)
+    assert bench.total() == Total(10)
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (0, 0)
+
+
+def test_a_partition_whose_journal_began_anew_that_goes_and_comes_back_is_read_whole() -> None:
+    bench = Bench()
+    _begun_anew_while_held(bench)
+    owned = bench.reader.assigned
+    bench.reader.assigned = lambda: set()  # type: ignore[method-assign]
+    bench.steps(2)
+    bench.journal.append([batch(n, 1) for n in range(14, 26)])
+    bench.reader.assigned = owned  # type: ignore[method-assign]
+    bench.reader.seek(EAST, bench.committed())
+    bench.steps(30)
+    assert bench.numbers()[-15:] == list(range(11, 26))
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (15, 15)
+
+
+def test_while_what_is_held_of_the_journal_before_can_not_be_stored_the_new_one_waits() -> None:
+    bench = Bench()
+    _begun_anew_while_held(bench)
+    bench.sink.script(*[Unavailable("down")] * 3, *[Retry(range(10))] * 3)
+    bench.steps(4)
+    assert bench.reader.lag() == {EAST: 3}
+    assert bench.numbers() == []
+    bench.steps(80)
+    assert bench.numbers() == list(range(1, 14))
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (3, 3)
+
+
+@pytest.mark.parametrize("left", [0, 2])
+@pytest.mark.parametrize("joins_at_the_oldest", [False, True])
+@pytest.mark.parametrize("keeps_positions", [False, True])
+def test_what_was_deleted_unread_is_told_though_the_group_is_gone_with_its_commits(
+    left: int, joins_at_the_oldest: bool, keeps_positions: bool
+) -> None:
+    """A broker forgets a group that was away for a week; its topics keep less."""
+    bench = Bench(keeps_positions=keeps_positions)
+    bench.journal.append([batch(n, 1) for n in range(1, 4)])
+    bench.steps()
+    bench.journal.append([batch(n, 1) for n in range(4, 9)])
+    bench.journal.delete_before(EAST, 8 - left)
+    del bench.journal._committed["lake"]
+    bench.start()
+    if not joins_at_the_oldest:
+        bench.journal._committed["lake"].clear()
+    bench.steps(30)
+    assert bench.indexer.counters.gaps == [str(Gap(EAST, 3, 8 - left))]
+    assert bench.numbers() == [1, 2, 3, *range(9 - left, 9)]
+    assert (bench.committed(), bench.view().position("lake", EAST)) == (8, 8)
+
+
+@pytest.mark.parametrize("joins_at_the_oldest", [False, True])
+def test_a_group_that_is_gone_with_its_commits_reads_a_journal_that_was_made_anew_whole(
+    joins_at_the_oldest: bool,
+) -> None:
+    bench = Bench()
+    bench.journal.append([batch(n, 1) for n in range(1, 4)])
+    bench.steps()
+    bench.journal = MemoryJournal(bench.clock)
+    bench.journal.append([batch(n, 1) for n in range(4, 12)])
+    bench.start()
+    if not joins_at_the_oldest:
+        bench.journal._committed["lake"].clear()
+    bench.steps(30)
+    assert bench.numbers() == list(range(1, 12))
+    assert bench.indexer.counters.gaps == []

@@ -28,6 +28,9 @@ def test_all_roles_and_servers_are_there_and_the_roles_share_one_image() -> None
     found = services(SET)
     assert set(found) == {*ROLES, *SERVERS}
     assert {found[role]["image"] for role in ROLES} == {"lastbeat:local"}
+    assert {role for role in ROLES if "build" in found[role]} == {"gateway"}  # which no profile leaves out
+    assert not found["gateway"].get("profiles")
+    assert {found[role]["pull_policy"] for role in ROLES} == {"never"}
     assert [found[role]["command"] for role in ROLES] == [["lastbeat", role] for role in ROLES]
     for name in SERVERS:
         assert re.search(r":\d+\.\d+", found[name]["image"]), f"{name} is not pinned"
@@ -56,6 +59,17 @@ def test_a_role_has_no_more_rights_than_it_needs(role: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "USER lastbeat" in (FOLDER / "Dockerfile").read_text()
+
+
+def test_only_who_has_the_archive_has_a_lake_in_its_data_folder() -> None:
+    made = re.findall(r"install --directory .* lastbeat (/.*?) *\\?\n", (FOLDER / "Dockerfile").read_text())
+    folders = set(made[0].split())
+    for role, service in ((role, services(SET)[role]) for role in ROLES):
+        data = service["environment"]["LASTBEAT_DATA"]
+        mounted = {volume.split(":")[1] for volume in service.get("volumes", ()) if volume.startswith("lake:")}
+        assert data in folders
+        assert (f"{data}/lake" in folders) is (role in ("archiver", "auditor"))
+        assert mounted == ({f"{data}/lake"} if role in ("archiver", "auditor") else set())
 
 
 def test_heaps_are_half_of_what_their_server_may_have() -> None:
@@ -96,15 +110,22 @@ def test_every_setting_in_it_is_one(role: str, monkeypatch: pytest.MonkeyPatch) 
     for name in own:
         if name.startswith("LASTBEAT_"):
             section, _, field = name.removeprefix("LASTBEAT_").lower().partition("__")
-            assert field in known[section], f"{name} sets nothing"
+            assert section in known if not field else field in known[section], f"{name} sets nothing"
 
 
-def test_a_role_is_probed_at_its_own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_is_probed_and_published_at_its_own_port_whatever_stands_in_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = {"GATEWAY__PORT", "BOARDS__PORT", *(f"HEALTH__{role.upper()}" for role in ROLES if role != "gateway")}
+    in_env = {"LASTBEAT_DATA": "/elsewhere"} | {f"LASTBEAT_{name}": 7500 for name in ports}
+    exposed = set(re.findall(r"\d+", re.findall("EXPOSE (.*)", (FOLDER / "Dockerfile").read_text())[0]))
     for role in ROLES:
         service = services(SET)[role]
-        settings = settings_with(monkeypatch, service["environment"])
+        settings = settings_with(monkeypatch, in_env | service["environment"])
+        assert settings.data.as_posix() in ("/data", "/archive")
+        reached = {"gateway": settings.gateway.port, "boards": settings.boards.port}
+        assert all(port.endswith(f":{reached[role]}") for port in service.get("ports", ()))
         port = settings.gateway.port if role == "gateway" else getattr(settings.health, role)
         assert f"http://127.0.0.1:{port}/ready" in service["healthcheck"]["test"][-1]
+        assert {str(port), str(reached.get(role, port))} <= exposed
 
 
 def test_the_image_holds_every_folder_and_every_extra_that_a_role_imports() -> None:

@@ -67,6 +67,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
     monkeypatch.setattr(wiring, "CLOCK", FakeClock(NOW + 60))
     monkeypatch.setenv("COLUMNS", "220")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "lastbeat-data").mkdir()
     return site
 
 

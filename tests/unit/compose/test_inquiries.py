@@ -68,17 +68,26 @@ def test_the_newest_logs_are_printed_oldest_first(capsys: pytest.CaptureFixture[
             Event(NOW - 60 + number, "aaaaaaaa.business", number, f"paid {number}", "INFO", dataset="business",
                   service="payment", region="cn-east", duration_ns=87_000_000, labels={"order_id": "A1"})
         )  # fmt: skip
-    assert print_logs(store, clock, Where(NOW - 3600, NOW + 60), 3, follow=False) == 0
+    assert print_logs(store, clock, Where(NOW - 3600, NOW + 60), 3, follow=False, place="files") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("paid ")[1][0] for line in lines] == ["3", "4", "5"]
     assert "87 ms order_id=A1" in lines[0]
+
+
+def test_that_there_are_no_logs_is_said_with_where_they_were_looked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = FakeClock(NOW)
+    assert print_logs(MemoryStore(clock), clock, Where(NOW - 10, NOW), 3, follow=False, place="files in x") == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("no such events since ")
+    assert shown.err.endswith(" in files in x\n")
 
 
 def test_a_message_is_never_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
     clock = FakeClock(NOW)
     store = MemoryStore(clock)
     store.add(Event(NOW - 1, "aaaaaaaa.business", 1, "[red]x[/red] [1:2]", dataset="business", service="payment"))
-    print_logs(store, clock, Where(NOW - 10, NOW + 1), 3, follow=False)
+    print_logs(store, clock, Where(NOW - 10, NOW + 1), 3, follow=False, place="files")
     assert "[red]x[/red] [1:2]" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from alerts.audit.counting import Counted
 from alerts.audit.findings import Finding, finding_doc
 from alerts.audit.statement import Difference, Head, Liar, Line, Statement, Writer, read_statement
 from alerts.state.memory import MemoryState
@@ -15,7 +16,7 @@ from collector.ports import Table
 from compose.check import Grade
 from compose.doctor import audit
 from compose.settings import Settings
-from compose.statement_words import print_statement
+from compose.statement_words import print_count, print_statement
 from dashboards.statement_view import known, sentence
 
 NOW = 1_700_000_000.0
@@ -67,6 +68,14 @@ def test_a_finding_that_cant_be_read_is_no_balance_and_is_named() -> None:
     assert "finding/lake/x" in out.getvalue()
     found = read_statement(state)
     assert audit(Settings(), found, NOW, alive=True).grade is Grade.BAD
+
+
+def test_a_day_of_which_nothing_is_known_anywhere_is_not_green() -> None:
+    for events, code, sign in (({("lake", "2026-11-21"): 0}, 1, "◌"), ({("lake", "2026-11-21"): 3}, 0, "●")):
+        out = io.StringIO()
+        counted = Counted(("2026-11-21",), events)
+        assert print_count(counted, Console(file=out, width=200, highlight=False)) == code
+        assert sign in out.getvalue()
 
 
 def test_nobody_vouches_for_an_old_statement_or_for_none() -> None:

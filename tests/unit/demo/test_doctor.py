@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import shutil
 import socket
 import sys
@@ -22,9 +20,11 @@ from alerts.settings import NotifierSettings
 from alerts.staleness import Verdict
 from collector.journal.local import LocalJournal
 from collector.ports import TopicPartition
+from collector.settings import ElasticSettings
 from compose import doctor, machine
 from compose.backlog import backlog
 from compose.check import Check, Grade
+from compose.running import tell
 from compose.settings import Settings
 from shippers.batch import DATASETS, Header, seal
 from shippers.clock import FakeClock, SystemClock
@@ -76,14 +76,27 @@ def test_an_old_python_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.python().grade is Grade.BAD
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.libraries().grade is Grade.GOOD
+@pytest.mark.parametrize(
+    ("library", "form", "extras"),
+    [
+        ("duckdb", {}, "platform"),
+        ("lz4", {"kafka": {}}, "platform,kafka"),
+        ("isal", {"kafka": {}, "elastic": {}}, "platform,kafka,elastic"),
+    ],
+)
+def test_a_missing_library_is_named(
+    monkeypatch: pytest.MonkeyPatch, library: str, form: dict[str, object], extras: str
+) -> None:
+    settings = Settings.model_validate(form)
+    assert machine.libraries(settings).grade is Grade.GOOD
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "duckdb" else real(name))
-    found = machine.libraries()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else real(name))
+    found = machine.libraries(settings)
     assert found.grade is Grade.BAD
-    assert "duckdb" in found.words
-    assert "pip install" in found.todo
+    assert library in found.words
+    assert f"pip install 'lastbeat[{extras}]'" in found.todo
+    if form:
+        assert machine.libraries(Settings()).grade is Grade.GOOD
 
 
 def test_listening_to_the_world_without_tokens_is_bad(settings: Settings) -> None:
@@ -120,20 +133,20 @@ def test_a_full_disk_is_bad_and_a_nearly_full_one_a_warning(
 
 def test_a_gateway_that_takes_batches_is_good_and_its_clock_is_compared(settings: Settings) -> None:
     with answering(settings.gateway.port, 200):
-        found = doctor.gateway(settings, SystemClock(), running=True)
+        found = doctor.gateway(settings, SystemClock(), is_up=True)
     assert [check.grade for check in found] == [Grade.GOOD, Grade.GOOD]
 
 
 def test_a_gateway_whose_journal_refuses_is_bad(settings: Settings) -> None:
     with answering(settings.gateway.port, 503):
-        found = only(doctor.gateway(settings, SystemClock(), running=True))
+        found = only(doctor.gateway(settings, SystemClock(), is_up=True))
     assert found.grade is Grade.BAD
     assert "journal" in found.words
 
 
 def test_something_else_on_the_port_is_bad(settings: Settings) -> None:
     with answering(settings.gateway.port, 404):
-        found = only(doctor.gateway(settings, SystemClock(), running=False))
+        found = only(doctor.gateway(settings, SystemClock(), is_up=False))
     assert found.grade is Grade.BAD
     assert "[gateway] port" in found.todo
 
@@ -146,7 +159,7 @@ def test_a_port_taken_by_what_does_not_answer_is_bad(settings: Settings) -> None
     with Mute(("127.0.0.1", settings.gateway.port), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        found = only(doctor.gateway(settings, SystemClock(), running=False))
+        found = only(doctor.gateway(settings, SystemClock(), is_up=False))
         server.shutdown()
         thread.join()
     assert found.grade is Grade.BAD
@@ -154,11 +167,11 @@ def test_a_port_taken_by_what_does_not_answer_is_bad(settings: Settings) -> None
 
 
 def test_no_gateway_is_a_warning_unless_it_should_be_running(settings: Settings) -> None:
-    found = only(doctor.gateway(settings, SystemClock(), running=False))
+    found = only(doctor.gateway(settings, SystemClock(), is_up=False))
     assert (found.grade, found.todo) == (Grade.WARN, "start it with `lastbeat up`")
-    found = only(doctor.gateway(settings, SystemClock(), running=True))
+    found = only(doctor.gateway(settings, SystemClock(), is_up=True))
     assert found.grade is Grade.BAD
-    assert "gateway.log" in found.todo
+    assert "log of the gateway" in found.todo
 
 
 @pytest.mark.parametrize(
@@ -275,16 +288,22 @@ def test_a_state_that_is_damaged_is_bad(settings: Settings) -> None:
     assert str(settings.state_path) in found.words + found.todo
 
 
-def test_the_running_platforms_own_ports_are_looked_at(settings: Settings) -> None:
-    assert doctor._running(settings) is None
+def test_elasticsearch_that_is_away_is_said_of_all_that_it_keeps(settings: Settings) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        full = settings.model_copy(update={"elastic": ElasticSettings(urls=(url,))})
+        found = [doctor.store(full, FakeClock(NOW)), *doctor.state(full, FakeClock(NOW), True)]
+    assert [(check.name, check.grade) for check in found] == [("Store", Grade.BAD), ("Watch", Grade.BAD)]
+    assert all(check.todo == f"check Elasticsearch at {url}" for check in found)
+    assert not settings.state_path.exists()
+
+
+def test_a_log_is_named_by_its_file_only_where_there_is_one(settings: Settings) -> None:
+    assert "see the log of the boards" in doctor.boards(settings).todo
     settings.run_path.mkdir()
-    up = {"pid": os.getpid(), "gateway": "http://127.0.0.1:4242", "boards": "http://127.0.0.1:4243"}
-    (settings.run_path / "up.json").write_text(json.dumps(up))
-    found = doctor._running(settings)
-    assert found is not None
-    assert (found.gateway.port, found.boards.port) == (4242, 4243)
-    (settings.run_path / "up.json").write_text(json.dumps(up | {"pid": 2**22 + 1}))
-    assert doctor._running(settings) is None
+    with closing(tell(settings)):
+        assert str(settings.run_path / "boards.log") in doctor.boards(settings).todo
 
 
 def test_every_check_says_what_to_do_unless_all_is_well(settings: Settings) -> None:

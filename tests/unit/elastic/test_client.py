@@ -1,15 +1,17 @@
-"""How long one request may take: what is only a look has less patience than a write."""
+"""How long one request may take: what is only a look has less patience than a write. And what must be installed."""
 
 from __future__ import annotations
 
+import importlib
 import socket
+import sys
 import time
 
 import pytest
 
 from collector.elastic.client import ElasticClient
 from collector.settings import ElasticSettings
-from shippers.errors import Unavailable
+from shippers.errors import Misconfigured, Unavailable
 
 
 def test_a_request_with_a_patience_of_its_own_does_not_wait_as_long_as_others() -> None:
@@ -30,3 +32,11 @@ def test_nor_does_it_ever_wait_longer() -> None:
         with pytest.raises(Unavailable, match="no answer in time"):
             client.send("POST", "/_mget", b"{}", timeout_s=60)
         client.close()
+
+
+@pytest.mark.parametrize("library", ["elastic_transport", "isal"])
+def test_a_missing_library_is_named_with_what_to_install(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "collector.elastic.client")
+    with pytest.raises(Misconfigured, match=rf"needs {library}: pip install 'lastbeat\[elastic\]'"):
+        importlib.import_module("collector.elastic.client")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -238,3 +240,61 @@ def test_a_segment_deleted_while_a_reader_is_in_it_is_read_to_its_end(open_journ
     except Gap as gap:  # pragma: no cover
         raise AssertionError("it had the file open") from gap
     assert rest == list(range(2, 21))
+
+
+@contextlib.contextmanager
+def unreadable(file: Path) -> Iterator[None]:
+    aside = file.with_suffix(".aside")
+    file.rename(aside)
+    file.mkdir()
+    yield
+    file.rmdir()
+    aside.rename(file)
+
+
+def test_while_one_topic_can_not_be_read_no_record_of_another_is_lost_and_it_is_told(open_journal, path: Path) -> None:
+    journal = open_journal()
+    journal.append([batch(1, region="us")])
+    reader = journal.reader(None, ["business"])
+    got: list[int] = []
+    told: list[str] = []
+    [broken] = path.glob("topics/lastbeat.us.business/*.segment")
+    with unreadable(broken):
+        for n in range(10, 30):
+            journal.append([batch(n)])
+            try:
+                got += [number_of(record) for record in reader.poll(1 << 20, 0)]
+            except Unavailable as error:
+                told.append(str(error))
+    assert "lastbeat.us.business can't be read" in told[0]
+    got += [number_of(record) for record in read(reader, 21 - len(got))]
+    assert [number for number in got if number != 1] == list(range(10, 30))
+    assert 1 in got
+
+
+def test_what_lies_before_a_segment_that_can_not_be_read_is_handed_over(open_journal, path: Path) -> None:
+    journal = open_journal()
+    journal.append([batch(n, size=900) for n in range(1, 21)])
+    reader = journal.reader(None, ["business"])
+    segments = sorted(path.glob("topics/*/*.segment"))
+    with unreadable(segments[2]):
+        before = [number_of(record) for record in reader.poll(1 << 20, 0)]
+        assert before == list(range(1, before[-1] + 1))
+        with pytest.raises(Unavailable, match="can't be read"):
+            reader.poll(1 << 20, 0)
+    assert [number_of(record) for record in read(reader, 20 - before[-1])] == list(range(before[-1] + 1, 21))
+
+
+def test_a_folder_that_can_not_be_written_is_named_with_what_to_do(tmp_path: Path, disk: Disk) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"file/journal can't be written: Not a directory: .*LASTBEAT_DATA"):
+        LocalJournal(tmp_path / "file" / "journal", JournalSettings(), FakeClock(), writable=True)
+    disk.refuse["open"] = errno.EACCES
+    with pytest.raises(Misconfigured, match="Permission denied"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)
+
+
+def test_a_full_disk_is_no_setting_that_can_not_work(tmp_path: Path, disk: Disk) -> None:
+    disk.refuse["open"] = errno.ENOSPC
+    with pytest.raises(OSError, match="No space left"):
+        LocalJournal(tmp_path / "journal", JournalSettings(), FakeClock(), writable=True)

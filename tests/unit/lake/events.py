@@ -32,9 +32,9 @@ def line(number: int, day: str = DAY) -> bytes:
     return json.dumps(event | {"labels": {"order_id": f"A{number}"}, "measures": {"amount": number / 4}}).encode()
 
 
-def record(offset: int, made: Batch, partition: int = 0) -> Record:
+def record(offset: int, made: Batch, partition: int = 0, came_at: float = NOON) -> Record:
     tp = TopicPartition(topic_of(made.header), partition)
-    return Record(tp, offset, offset + 1, NOON, made.header.encode(), made.body)
+    return Record(tp, offset, offset + 1, came_at, made.header.encode(), made.body)
 
 
 def sink_at(folder: Path, clock: Clock | None = None, **settings: int) -> LakeSink:

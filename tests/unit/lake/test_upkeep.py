@@ -133,12 +133,49 @@ def test_days_past_keeping_are_deleted_and_their_events_counted(tmp_path: Path) 
     upkeep = Upkeep(sink)
     assert upkeep.maintain().aged_events == 0
     clock.advance(2 * 86_400)
-    assert upkeep.maintain().aged_events == 1, "the twelfth's one event"
+    assert aged_after_an_hour(sink, upkeep, clock) == 1, "the twelfth's one event"
     assert ids_in(tmp_path) == [f"{PAY}:{n}" for n in (1, 2, 3, 6, 7)]
-    clock.advance(8 * 86_400 + 60)
-    assert upkeep.maintain().aged_events == 2, "the skewed came ten days ago"
+    clock.advance(8 * 86_400)
+    assert aged_after_an_hour(sink, upkeep, clock) == 2, "the skewed came ten days ago"
     assert ids_in(tmp_path) == [f"{PAY}:{n}" for n in (1, 2, 3)]
     assert sink.positions() == sink_at(tmp_path).positions()
+
+
+def test_what_is_written_by_a_clock_that_is_behind_is_neither_misfiled_nor_old_once_it_is_right(tmp_path: Path) -> None:
+    clock = FakeClock(NOON - 500 * 86_400)
+    sink = sink_at(tmp_path, clock)
+    sink.write([record(0, batch(1, 3, bad=(3,))), record(1, batch(4, 1, day="2031-01-01"))])
+    assert sorted(file.date for file in active(tmp_path)) == [DAY, "skewed"]
+    clock.jump(500 * 86_400)
+    assert aged_after_an_hour(sink, Upkeep(sink), clock) == 0
+    assert ids_in(tmp_path) == [f"{PAY}:{n}" for n in (1, 2, 4)]
+    assert len(dead_letters_in(tmp_path)) == 1
+
+
+def test_a_clock_that_jumps_ahead_deletes_nothing_unless_it_stays_there_and_the_journal_agrees(tmp_path: Path) -> None:
+    clock = FakeClock(NOON)
+    sink = sink_at(tmp_path, clock)
+    sink.write([record(0, batch(1, 3))])
+    upkeep = Upkeep(sink)
+    assert aged_after_an_hour(sink, upkeep, clock) == 0
+    clock.jump(500 * 86_400)
+    for _ in range(120):
+        assert upkeep.maintain().aged_events == 0, "the journal says otherwise"
+        clock.advance(60)
+    sink.write([record(1, batch(4, 1), came_at=clock.time())])
+    assert upkeep.maintain().aged_events == 0, "the journal's clock is ours and jumped too"
+    clock.jump(-500 * 86_400)
+    clock.advance(3_600)
+    assert upkeep.maintain().aged_events == 0
+    assert ids_in(tmp_path) == [f"{PAY}:{n}" for n in (1, 2, 3, 4)]
+
+
+def aged_after_an_hour(sink: LakeSink, upkeep: Upkeep, clock: FakeClock) -> int:
+    """What goes once the clock has stood where it is for an hour, and records say so too."""
+    sink.write([record(9, batch(1, 3), came_at=clock.time())])
+    before = upkeep.maintain().aged_events
+    clock.advance(3_600)
+    return before + upkeep.maintain().aged_events
 
 
 def test_vacuum_takes_what_nobody_names_but_not_what_a_reader_may_still_need(tmp_path: Path) -> None:

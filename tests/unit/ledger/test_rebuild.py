@@ -13,7 +13,7 @@ from collector.ledger.account import Total
 from collector.ledger.intervals import Interval
 from collector.ledger.inventory import Held
 from collector.ledger.keeper import LedgerKeeper
-from collector.ledger.rebuild import rebuild, rebuild_if_empty
+from collector.ledger.rebuild import rebuild, rebuild_if_empty, would_forget
 from shippers.errors import Unavailable
 from tests.unit.ledger.given import DAY, STREAM, header, outcome
 from tests.unit.ledger.test_keeper import KEY, TP, World, keep
@@ -94,6 +94,19 @@ def test_one_that_breaks_off_is_done_again(writes: int) -> None:
     assert world.view().position("lake", TP) == 2
     assert world.rows("d/") == 0
     assert world.rows("s/") == 1
+
+
+def test_a_store_that_holds_nothing_is_told_from_one_that_lacks_much() -> None:
+    letter = DeadLetter(STREAM, 1, 1, "cn-east", "payment", "business", "no time", "t/0/0", b"{}", at=0.0)
+    buried = Store()
+    buried.letters = lambda: iter([letter])  # type: ignore[method-assign]
+    world = World()
+    assert would_forget(world.state, "lake", Store()) == 0
+    keep(world.owner(), [outcome(0, header(1, 10))])
+    assert would_forget(world.state, "elastic", Store()) == 0
+    assert would_forget(world.state, "lake", Store()) == 1
+    assert would_forget(world.state, "lake", Store(held(1, 1))) == 0
+    assert would_forget(world.state, "lake", buried) == 0
 
 
 def test_only_a_ledger_that_is_not_there_is_rebuilt_by_itself() -> None:
