@@ -96,6 +96,7 @@ class Sink:
         self._reader = journal.reader(name, ["business", "console"])
         self.held: list[Record] = []
         self.apart: list[Record] = []
+        self._reached: dict[TopicPartition, int] = {}
 
     def read(self, max_bytes: int = 1 << 20) -> None:
         self.held += self._reader.poll(max_bytes, 0)
@@ -108,8 +109,8 @@ class Sink:
         for record in [*self.apart, *self.held]:
             if record not in again:
                 self._account(record)
-        done = {record.tp: record.next_offset for record in [*self.apart, *self.held]}
-        for tp, position in done.items():
+        self._reached |= {record.tp: record.next_offset for record in self.held}
+        for tp, position in self._reached.items():
             lowest = min((record.offset for record in again if record.tp == tp), default=position)
             mine[tp] = max(mine.get(tp, 0), lowest)
         self.apart, self.held = again, []
