@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from collector.ports import Gap, Record, TopicPartition
@@ -79,16 +80,25 @@ class LocalReader:
         return sorted(name for name in names if name.rpartition(".")[2] in self._datasets)
 
     def _discover(self) -> None:
-        for topic in self._topic_names():
-            tp = TopicPartition(topic, 0)
-            if tp not in self._cursors:
-                start = self._group.positions.get(topic, 0) if self._group else None
-                try:
-                    cursor = Cursor(self._topics / topic, self._sought.get(tp, start))
-                except FileNotFoundError:
-                    continue  # it is just being made
-                self._cursors[tp] = cursor
-                self._order = [self._cursors[key] for key in sorted(self._cursors)]
+        with self._readable():
+            for topic in self._topic_names():
+                tp = TopicPartition(topic, 0)
+                if tp not in self._cursors:
+                    start = self._group.positions.get(topic, 0) if self._group else None
+                    try:
+                        cursor = Cursor(self._topics / topic, self._sought.get(tp, start))
+                    except FileNotFoundError:
+                        continue  # it is just being made
+                    self._cursors[tp] = cursor
+                    self._order = [self._cursors[key] for key in sorted(self._cursors)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """The system's errors (no more files, a sick disk) as the one that our callers decide on."""
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(f"the journal in {self._path} can't be read: {error}") from error
 
     def poll(self, max_bytes: int, timeout_s: float) -> list[Record]:
         """See Reader.poll. Returns early, with nothing, when the journal is closed."""
@@ -96,7 +106,11 @@ class LocalReader:
         delay = _SHORTEST_WAIT_S
         while True:
             seen = self._commits_seen()
-            records = self._take(max_bytes)
+            try:
+                records = self._take(max_bytes)
+            except Unavailable:
+                self._clock.wait(self._closing, timeout_s)  # who asks again at once must not spin
+                raise
             if records:
                 return records
             while seen is None or self._commits_seen() == seen:
@@ -109,10 +123,11 @@ class LocalReader:
 
     def _commits_seen(self) -> int | None:
         if self._commits is None:
-            try:
-                self._commits = Words(self._path / "commits", writable=False)
-            except FileNotFoundError:
-                return None
+            with self._readable():
+                try:
+                    self._commits = Words(self._path / "commits", writable=False)
+                except FileNotFoundError:
+                    return None
         return self._commits[COMMITS]
 
     def _take(self, max_bytes: int) -> list[Record]:
@@ -194,10 +209,8 @@ class LocalReader:
         """See Reader.offsets_at: the beginning of a segment. Each topic has but one partition, whoever sends."""
         del instance
         self._discover()
-        try:
+        with self._readable():
             return {tp: cursor.offset_at(at) for tp, cursor in self._cursors.items()}
-        except OSError as error:
-            raise Unavailable(f"the journal in {self._path} can't be read: {error}") from error
 
     def ends(self) -> dict[TopicPartition, int]:
         """See Reader.ends."""

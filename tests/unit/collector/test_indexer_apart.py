@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.indexer import Indexer
@@ -88,7 +88,7 @@ class Bench:
             self.writer.work()
             self.clock.advance(each_s)
             held = self.indexer.metrics()["held_bytes"]
-            assert held <= 4 * 10 * SIZE, f"{held} bytes are held"
+            assert held <= (4 * 10 + 1) * SIZE, f"{held} bytes are held"  # a poll may go beyond by one record
 
     def committed(self, tp: TopicPartition) -> int:
         return self.reader.committed().get(tp, 0)
@@ -245,6 +245,17 @@ def test_what_is_read_behind_something_held_apart_stays_behind_it() -> None:
     assert bench.committed(EAST) == 13
 
 
+@example(
+    [
+        *[("append", "cn-east", 1)] * 8,
+        ("append", "cn-east", 9),
+        ("append", "cn-east", 25),
+        ("block", "cn-east", True),
+        ("fail", "cn-east", True),
+        ("steps", "cn-east", 6),
+    ],
+    True,
+)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_ACTION, max_size=25), st.booleans())
 def test_whatever_is_blocked_and_when_all_is_stored_once_and_no_commit_passes_what_is_not(

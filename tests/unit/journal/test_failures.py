@@ -285,6 +285,27 @@ def test_what_lies_before_a_segment_that_can_not_be_read_is_handed_over(open_jou
     assert [number_of(record) for record in read(reader, 20 - before[-1])] == list(range(before[-1] + 1, 21))
 
 
+def test_a_journal_that_can_not_even_be_listed_is_unavailable_in_its_own_time_and_read_on_later(
+    open_journal, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal()
+    journal.append([batch(1)])
+    reader = journal.reader("lake", ["business"])
+    with monkeypatch.context() as patched:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patched.setattr("collector.journal.reading.os.scandir", refuse)
+        before = clock.monotonic()
+        with pytest.raises(Unavailable, match=r"can't be read: .*Too many open files"):
+            reader.poll(1000, 0.25)
+        assert clock.monotonic() - before >= 0.25  # who polls again at once doesn't spin
+        with pytest.raises(Unavailable, match="Too many open files"):
+            reader.lag()
+    assert [number_of(record) for record in read(reader, 1)] == [1]
+
+
 def test_a_folder_that_can_not_be_written_is_named_with_what_to_do(tmp_path: Path, disk: Disk) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match=r"file/journal can't be written: Not a directory: .*LASTBEAT_DATA"):
