@@ -167,7 +167,7 @@ def audit(
             for words in found.lacking:
                 typer.echo(f"{sink} lacks what its ledger had: {words}")
     elif day or region:
-        days = [day] if day else counting.days_to_count(settings)
+        days = [day] if day else counting.days_to_count(settings, wiring.CLOCK.time())
         counted = counting.count_stores(settings, statement_words.checked_days(days), region)
         raise typer.Exit(statement_words.print_count(counted))
     else:

@@ -28,17 +28,24 @@ _PATIENCE_S, _LOOK_EVERY_S = 15.0, 0.5
 _NEVER = threading.Event()
 
 
-def count_hot_days(settings: Settings) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-    """Count the days that are hot: them, and every difference, also of the old days that are to go. Raises
-    Unavailable."""
-    counted = count_stores(settings, days_to_count(settings))
-    return counted.days, (*counted.differences, *count_old_days(settings))
+def count_hot_days(
+    settings: Settings, again: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Difference, ...]]:
+    """Count the days that are hot, and `again` those of which something was lacking: them, the stores, and every
+    difference, also of the old days that are to go. Raises Unavailable."""
+    hot = days_to_count(settings, CLOCK.time())
+    counted = count_stores(settings, [*hot, *(day for day in again if day not in hot)])
+    stores = tuple(sorted({sink for sink, _ in counted.events}))
+    return counted.days, stores, (*counted.differences, *count_old_days(settings))
 
 
-def days_to_count(settings: Settings) -> list[str]:
-    """The days that are hot, the newest first: as many as [audit] count_days says."""
-    today = datetime.fromtimestamp(CLOCK.time(), UTC).date()
-    return [(today - timedelta(days=ago)).isoformat() for ago in range(settings.audit.count_days)]
+def days_to_count(settings: Settings, now: float) -> list[str]:
+    """The days that are hot, the newest first: as many as [audit] count_days says, and all that Elasticsearch keeps."""
+    today = datetime.fromtimestamp(now, UTC).date()
+    number = settings.audit.count_days
+    if settings.elastic:
+        number = max(number, settings.elastic.hot_days + 1)  # today is one more
+    return [(today - timedelta(days=ago)).isoformat() for ago in range(number)]
 
 
 def count_stores(settings: Settings, days: Sequence[str], region: str = "") -> Counted:

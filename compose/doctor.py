@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alerts.audit.statement import Statement, read_statement
+from alerts.audit.vouching import doubts, last_counted
 from alerts.fleet import Fleet, read_fleet
 from alerts.incidents import Status, read_incidents
 from alerts.staleness import Verdict
@@ -252,7 +253,10 @@ def audit(settings: Settings, statement: Statement | None, now: float, alive: bo
         return Check("Audit", grade, f"the last statement is {duration(age_s)} old", f"does the auditor run? {log}")
     behind = sum(statement.head.behind.values())
     more = f"; {count(behind, 'partition')} not read to the end yet" if behind else ""
-    return Check("Audit", Grade.GOOD, f"every event is accounted for, as of {duration(age_s)} ago{more}")
+    if open_questions := doubts(statement.head, now):
+        return Check("Audit", Grade.WARN, f"nothing is known to be lost{more}", "; ".join(open_questions))
+    words = f"every event is accounted for, as of {duration(age_s)} ago{more}; {last_counted(statement.head, now)}"
+    return Check("Audit", Grade.GOOD, words)
 
 
 def services(fleet: Fleet, now: float) -> Check:

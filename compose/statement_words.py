@@ -13,6 +13,7 @@ from rich.text import Text
 from alerts.audit.counting import Counted
 from alerts.audit.reconcile import by_reason
 from alerts.audit.statement import Difference, Line, Statement, grouped, read_statement
+from alerts.audit.vouching import doubts, last_counted
 from alerts.words import ago, count, duration
 from collector.ledger.account import Total
 from collector.ports import State
@@ -42,10 +43,19 @@ def print_statement(state: State, now: float, console: Console | None = None) ->
     if silent_s > _SILENT_S:
         console.print(f"[yellow]◌ the auditor has been silent for {duration(silent_s)}[/yellow]: this is as of then")
     elif statement.is_balanced:
-        console.print(
-            f"[green]●[/green] every event is accounted for, {ago(statement.head.at, now)}{_behind(statement)}"
-        )
+        _print_balance(console, statement, now)
     return int(not statement.is_balanced or silent_s > _SILENT_S)
+
+
+def _print_balance(console: Console, statement: Statement, now: float) -> None:
+    head = statement.head
+    rest = f"{ago(head.at, now)}{_behind(statement)}; {last_counted(head, now)}"
+    if not (open_questions := doubts(head, now)):
+        console.print(f"[green]●[/green] every event is accounted for, {rest}")
+        return
+    console.print(f"[yellow]◌[/yellow] nothing is known to be lost, {rest}")
+    for words in open_questions:
+        console.print(f"[yellow]◌[/yellow] {words}")
 
 
 def _console() -> Console:
@@ -93,7 +103,7 @@ def _print_lost(console: Console, statement: Statement, now: float) -> None:
         console.print(f"   {words}", markup=False)
     reasons = [(line, dict(line.dropped)) for line in grouped(statement.lines, "service") if line.dropped]
     for line, dropped in reasons:
-        per_store = len(statement.sinks) or 1
+        per_store = len({each.sink for each in statement.lines})
         console.print(f"dropped by {line.service}: {by_reason({k: n // per_store for k, n in dropped.items()})}")
 
 

@@ -16,13 +16,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from collector.complaint import Complaint
 from collector.dead_letters import DeadLetters
 from collector.ledger.inventory import Inventory
-from collector.ledger.rebuild import Rebuilt
+from collector.ledger.rebuild import LetGo, Rebuilt
 from collector.ports import Journal, Sink, State, Store, Table
 from shippers.batch import DATASETS, Batch
 from shippers.clock import SystemClock
@@ -112,7 +113,8 @@ def run_auditor(settings: Settings) -> None:
         state = stack.enter_context(closing(open_state(settings)))
         stop = stop_on_signal(within_s=_STOP_WITHIN_S)
         me = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-        accounts = LedgerAccounts(LedgerView(stack.enter_context(closing(open_ledger(settings)))), sinks_of(settings))
+        kept = stack.enter_context(closing(open_ledger(settings)))
+        accounts = LedgerAccounts(LedgerView(kept), sinks_of(settings), partial(_let_go, settings, state=kept))
         recover = partial(recover_finding, stack.enter_context(open_recovery(settings)))
         count = partial(count_hot_days, settings)
         auditor = Auditor(beats, data, accounts, state, settings.audit, CLOCK, me, recover, count)
@@ -295,7 +297,21 @@ def rebuild_ledgers(settings: Settings, *, even_empty: bool = False) -> dict[str
                     f"{where} holds nothing, and the ledger knows {streams:,} streams that are stored there: is this "
                     "the machine and the folder? If all is lost there indeed, say --even-empty"
                 )
-        return {sink: rebuild(state, sink, stored, CLOCK) for sink, stored in stores.items()}
+        return {
+            sink: rebuild(state, sink, stored, CLOCK, _let_go(settings, sink, state)) for sink, stored in stores.items()
+        }
+
+
+def _let_go(settings: Settings, sink: str, state: State) -> LetGo:
+    """Which days a sink has deleted on purpose. Raises Unavailable."""
+    from collector.elastic.days import DeletedDays
+
+    if sink != "elastic":
+        oldest = datetime.fromtimestamp(CLOCK.time(), UTC).date() - timedelta(days=settings.lake.keep_days)
+        return lambda _dataset, _region, day: day < oldest.isoformat()
+    deleted = set(DeletedDays(state).all())
+    # Impossible days go by the month in which they came, and are not listed.
+    return lambda *day: day in deleted or not day[2][:1].isdigit()
 
 
 def open_journal(settings: Settings, *, writable: bool = False) -> Journal:
@@ -371,7 +387,8 @@ def _fill(
     kept = stack.enter_context(closing(open_ledger(settings)))
 
     def begin() -> object:
-        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK)
+        let_go = _let_go(settings, group, kept)
+        return rebuild_if_empty(kept, group, open_inventories(settings)[group], CLOCK, let_go)
 
     ledger = LedgerKeeper(kept, group, CLOCK, keep_days=settings.lake.keep_days, begin=begin)
     stack.enter_context(_repeated(ledger.upkeep, every_s=10))

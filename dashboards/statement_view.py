@@ -11,6 +11,7 @@ import pandas as pd
 from alerts.audit.findings import Finding
 from alerts.audit.reconcile import by_reason, ranges
 from alerts.audit.statement import Line, Statement, grouped, total
+from alerts.audit.vouching import doubts, last_counted
 from alerts.words import count, duration
 
 from .encodings import AMBER, MUTED, RED
@@ -56,7 +57,8 @@ def _within(line: Line, days: tuple[str, str]) -> bool:
 
 def shown_sink(statement: Statement) -> str:
     """The store whose counts the figures show: the one that lacks most, else the first."""
-    return max(statement.sinks, key=lambda sink: statement.of(sink).unaccounted, default="")
+    kept = [sink for sink in statement.sinks if sink not in statement.head.absent]
+    return max(kept, key=lambda sink: statement.of(sink).unaccounted, default="")
 
 
 def sentence(statement: Statement, now: float) -> tuple[str, str, str]:
@@ -77,12 +79,14 @@ def sentence(statement: Statement, now: float) -> tuple[str, str, str]:
         return "◔", "orange", f"{count(len(head.liars), 'stream')} can't be believed: what they say contradicts itself"
     if statement.unreadable:
         return "◔", "orange", f"{count(len(statement.unreadable), 'finding')} can't be read: nothing is proven"
+    if doubts(head, now):
+        return "◌", "gray", "nothing is known to be lost"
     if not statement.lines:
         return "○", "gray", "nothing was emitted yet"
     return *WELL, "every event is accounted for"
 
 
-def known(statement: Statement, sink: str) -> str:
+def known(statement: Statement, sink: str, now: float) -> str:
     """What else is known, for the line under the sentence."""
     line = statement.of(sink)
     words = [f"{short(line.emitted)} emitted", f"{short(line.stored)} stored"]
@@ -94,7 +98,7 @@ def known(statement: Statement, sink: str) -> str:
         words.append(f"{short(line.tail)} cut off with their process")
     if waiting := sum(statement.head.behind.values()):
         words.append(f"{count(waiting, 'partition')} not read to the end yet")
-    return " · ".join(words)
+    return " · ".join([*words, *(doubts(statement.head, now) or [last_counted(statement.head, now)])])
 
 
 def by_day(statement: Statement, sink: str) -> list[Line]:

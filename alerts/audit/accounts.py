@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
+from collector.ledger.rebuild import LetGo, nothing
 from collector.ledger.view import LedgerView
 from collector.ports import TopicPartition
 
@@ -59,8 +60,17 @@ class Accounts(Protocol):
         """The sinks that keep accounts."""
         ...
 
+    @property
+    def absent(self) -> Sequence[str]:
+        """Those that should, and have none yet."""
+        ...
+
     def begun_at(self, sink: str) -> float:
         """When its account was begun, or last made anew from its store: what was there before may be there no more."""
+        ...
+
+    def let_go(self, sink: str) -> LetGo:
+        """Which days it has deleted on purpose. Asks State: for now and then. Raises Unavailable."""
         ...
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
@@ -99,10 +109,15 @@ class Accounts(Protocol):
 
 class LedgerAccounts:
     """The ledger that the sinks keep in State. Only `sinks` are spoken of: who was switched off has a ledger still, and
-    reads nothing more. See Accounts."""
+    reads nothing more. `let_go`: which days each has deleted on purpose. See Accounts."""
 
-    def __init__(self, view: LedgerView, sinks: Collection[str] | None = None) -> None:
-        self._view, self._wanted = view, sinks
+    def __init__(
+        self,
+        view: LedgerView,
+        sinks: Collection[str] | None = None,
+        let_go: Callable[[str], LetGo] = lambda _: nothing,
+    ) -> None:
+        self._view, self._wanted, self._let_go = view, sinks, let_go
 
     def refresh(self) -> None:
         self._view.refresh()
@@ -111,8 +126,15 @@ class LedgerAccounts:
     def sinks(self) -> Sequence[str]:
         return [sink for sink in self._view.sinks if self._wanted is None or sink in self._wanted]
 
+    @property
+    def absent(self) -> Sequence[str]:
+        return sorted(set(self._wanted or ()) - set(self._view.sinks))
+
     def begun_at(self, sink: str) -> float:
         return self._view.begun_at(sink)
+
+    def let_go(self, sink: str) -> LetGo:
+        return self._let_go(sink)
 
     def position(self, sink: str, tp: TopicPartition) -> int | None:
         return self._view.position(sink, tp)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from collector.ledger.intervals import Interval
+from collector.ports import TopicPartition
 
 from .accounts import Accounts
 from .barrier import Barriers
@@ -34,6 +35,11 @@ KEEP_OPEN_S = 35 * 86_400.0
 good, so that nothing which is counted of it can be taken back."""
 
 
+KEEP_NAMES_S = 800 * 86_400.0
+"""Longer than any store keeps an account of a day, unless it is told to keep days for longer: who asks the accounts
+themselves must know until then what is counted already."""
+
+
 class Assessor:
     """Used by the auditor's thread. `findings` by their keys; `changed` are those to be kept, `wrong` what was judged
     of each stream that isn't well."""
@@ -51,13 +57,17 @@ class Assessor:
         """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
+        self.away: dict[str, float] = {}
+        """The same of those that are no longer kept: should one be kept again, all that it owed it owes still."""
         self.begun: dict[str, float] = {}
-        """Of when each sink's account is that things are proven by."""
+        """Of when each sink's account is that things are proven by, also of those that are away."""
         self._open: dict[str, None] = {}
         self._over: dict[str, int] = {}
         self._suspected: dict[Name, tuple[float, int]] = {}
         self._passed: dict[tuple[str, str], int] = {}
         """Up to which round each sink has read each topic. It never falls, though barriers are let go."""
+        self._outlived: dict[tuple[str, TopicPartition], int] = {}
+        """Positions that were beyond the end."""
         self._sweep_at = float("-inf")
         self._lies_at = float("-inf")
         self._lying: Mapping[str, Mapping[str, str]] = {}
@@ -85,8 +95,8 @@ class Assessor:
         for sink in self.sinks:
             begun_at = self._accounts.begun_at(sink)
             if begun_at != self.begun.setdefault(sink, begun_at):
-                self.begun[sink] = begun_at
                 self._doubt(sink)
+                self.begun[sink] = begun_at
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
             self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
@@ -139,9 +149,19 @@ class Assessor:
 
     def passed(self, sink: str, topic: str) -> int:
         """The last round whose barrier a sink has passed in a topic. It never falls: what was passed stays so."""
-        passed = self._barriers.passed(topic, partial(self._accounts.position, sink))
+        passed = self._barriers.passed(topic, partial(self._position, sink))
         self._passed[sink, topic] = passed = max(passed, self._passed.get((sink, topic), -1))
         return passed
+
+    def _position(self, sink: str, tp: TopicPartition) -> int | None:
+        """Up to where a sink was read; None while that is of a journal that is no more. One that has begun anew ends
+        below it, and may have grown beyond it before the sink is back and begins there too."""
+        at, end, place = self._accounts.position(sink, tp), self._barriers.end(tp), (sink, tp)
+        if at is not None and end is not None and (at > end or self._outlived.get(place) == at):
+            self._outlived[place] = at
+            return None
+        self._outlived.pop(place, None)
+        return at
 
     def _facts(
         self, boot: Boot, name: str, stream: Stream, sink: str, passed: int, over: int | None, seen: float
@@ -231,25 +251,25 @@ class Assessor:
 
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
-        it kept accounts."""
+        it kept accounts. One that was switched off and goes on with the same account had that chance."""
         known = self._accounts.sinks
         for sink in self.sinks.keys() - set(known):
             self._retire(sink, now)
         for sink in known:
             if sink in self.sinks:
                 continue
-            self.sinks[sink] = now
+            since = self.away.pop(sink, now)
+            goes_on = self.begun.get(sink) == self._accounts.begun_at(sink)
+            self.sinks[sink] = since if goes_on else now
             for boot in self._roll.boots.values():
                 self._open[boot.boot] = None
-                if boot.born_at > now - LIVES_BEFORE_S:
-                    continue
-                self._exempt(boot, sink)
+                if not goes_on and boot.born_at <= now - LIVES_BEFORE_S:
+                    self._exempt(boot, sink)
 
     def _retire(self, sink: str, now: float) -> None:
         """Nobody keeps its account any more: nothing is asked of it."""
         log.warning("%s is no longer kept, and no longer audited", sink)
-        del self.sinks[sink]
-        self.begun.pop(sink, None)
+        self.away[sink] = self.sinks.pop(sink)
         for of in (self.wrong, self.killed, self._suspected):
             for name in [name for name in of if name[0] == sink]:
                 del of[name]
@@ -259,16 +279,12 @@ class Assessor:
 
     def _doubt(self, sink: str) -> None:
         """A sink's account was made anew from its store: what was there may be there no more, and is proven again. Days
-        that a store has let go on purpose can't be: of who is older than its oldest, what is held begins later."""
-        oldest: dict[tuple[str, str], str] = {}
-        for key in self._accounts.totals(sink):
-            if key.day[:1].isdigit():
-                place = key.region, key.dataset
-                oldest[place] = min(key.day, oldest.get(place, key.day))
+        that a store has let go on purpose can't be: of who lived on one of them, what is held begins later."""
+        let_go = self._accounts.let_go(sink)
         for boot in self._roll.boots.values():
             for dataset, stream in boot.datasets.items():
                 name, start = boot.stream(dataset), 0
-                if day_of(boot.born_at) < oldest.get((boot.region, dataset), "0"):
+                if any(let_go(dataset, boot.region, day) for day in boot.days()):
                     lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
                     start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
                 stream.doubt(sink, start)
@@ -293,11 +309,11 @@ class Assessor:
 
     def _look_back(self, now: float) -> None:
         """What came of the forgotten after all isn't counted as gone any more: they are known again until it is."""
+        self._roll.unbury(now - KEEP_NAMES_S)
         for name, grave in list(self._roll.graves.items()):
             boot = grave.boot
             if now - boot.at > 2 * KEEP_OPEN_S:
-                del self._roll.graves[name]
-                self._roll.touched.add(name)
+                self._roll.bury(name)
             elif any(
                 each.sink in self.sinks and self._lacks(boot, each.dataset, each.sink) < sum(each.counts.values())
                 for each in grave.gone

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alerts.beat import BadBeat, Beat, read
@@ -30,7 +30,7 @@ from .lease import Lease
 from .said import Roll
 from .settings import AuditSettings
 from .statement import Difference, Statement, Writer, read_head
-from .summing import work_out
+from .summing import Counts, work_out
 from .unheard import Unheard
 
 log = logging.getLogger("lastbeat.audit")
@@ -54,8 +54,9 @@ Sources = Mapping[str, tuple[Interval, ...]]
 """Which numbers were sent again from where."""
 Recover = Callable[[Finding], tuple[Sources, str]]
 """Tries to get back what a finding lacks; what was sent again from where, and the outcome in words."""
-Count = Callable[[], tuple[tuple[str, ...], tuple[Difference, ...]]]
-"""Counts the stores of the hot days against the ledger: the days, and every difference."""
+Count = Callable[[Sequence[str]], tuple[tuple[str, ...], tuple[str, ...], tuple[Difference, ...]]]
+"""Counts the stores of the hot days, and of these days besides, against the ledger: the days, the stores, and every
+difference."""
 
 
 class Auditor:
@@ -83,11 +84,6 @@ class Auditor:
             log, clock, "nothing can be audited now, this goes on by itself", "it is audited again"
         )
         self._statement: Statement | None = None
-        self._tried: deque[tuple[str, Sources, str]] = deque()
-        self._retry_at: dict[str, float] = {}
-        self._deleted: dict[str, Finding] = {}  # what stores were counted to lack, by the last count
-        self._uncounted: set[str] = set()  # of these, what came since, or was on its way while it was counted
-        self._counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ())
         self._stepped_at = clock.monotonic()
         self.passes = self.gaps = self.refused = self.failed_passes = 0
         self._begin()
@@ -104,6 +100,11 @@ class Auditor:
         self._round = 0
         self._as_of: float | None = None  # when all beats were read last: a statement speaks of nothing later
         self._under_way: dict[str, int] = {}  # what was sent again, and the round whose ends lie behind it
+        self._tried: deque[tuple[str, Sources, str]] = deque()
+        self._retry_at: dict[str, float] = {}
+        self._deleted: dict[str, Finding] = {}  # what stores were counted to lack, by the last count
+        self._uncounted: set[str] = set()  # of these, what came since, or was on its way while it was counted
+        self._counts = Counts()
         self._judge_at = self._save_at = self._state_at = self._forget_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -153,8 +154,10 @@ class Auditor:
     def _load(self) -> None:
         self._accounts.refresh()
         self._positions = load(self._state, self.roll, self.assessor, self._clock.monotonic())
-        if (head := read_head(self._state)) is not None and self._counted[0] is None:
-            self._counted = (head.counted_at, head.counted_days, head.differences)
+        if (head := read_head(self._state)) is not None:
+            self._counts = Counts(
+                head.counted_at, head.counted_days, head.counted_sinks, head.differences, head.trouble
+            )
         for tp, offset in self._positions.items():
             self._beats.seek(tp, offset)
         self.assessor.changed |= self.assessor.findings.keys()
@@ -217,7 +220,14 @@ class Auditor:
             self.assessor.news = False
             unsaid = self._unheard.step(self.assessor.sinks, began, now)
             self._statement = work_out(
-                self.roll, self._accounts, self.assessor, self._ends, self._as_of, counted=self._counted, unsaid=unsaid
+                self.roll,
+                self._accounts,
+                self.assessor,
+                self._ends,
+                self._as_of,
+                counts=self._counts,
+                count_every_s=self._settings.count_every_s if self._count is not None else 0.0,
+                unsaid=unsaid,
             )
             self._writer.write(self._statement)
             self._state_at = self._later(began, self._settings.statement_s)
@@ -309,24 +319,33 @@ class Auditor:
             del self._under_way[key]
 
     def count_step(self) -> None:
-        """Count the hot days' stores against the ledger. On a thread of its own, every now and then."""
-        if self._count is None or not self._lease.mine:
+        """Count the hot days' stores against the ledger, and every day again of which something was lacking: no day
+        grows so old that it is forgotten. On a thread of its own, every now and then."""
+        if self._count is None or not self._works():
             return
         with self._lock:
             on_its_way = set(self._under_way)
+        again = sorted({each.day for each in self._counts.differences if each.lacking})
         try:
-            days, differences = self._count()
+            days, sinks, differences = self._count(again)
         except LastbeatError as error:
             log.warning("the stores can't be counted now, they are the next time: %s", error)
+            if self._works():
+                self._counts = self._counts._replace(trouble=str(error))
             return
+        if not self._works():
+            return  # another one counts now
         for each in differences:
             log.error("%s: %s", each.stream, each.words)
         now = self._clock.time()
         with self._lock:
             self._deleted = deleted(differences, self._deleted, now)
             self._uncounted = self._deleted.keys() & (on_its_way | self._under_way.keys())
-        self._counted = (now, days, differences)
+        self._counts = Counts(now, days, sinks, differences)
         self._state_at = float("-inf")
+
+    def _works(self) -> bool:
+        return self._lease.mine and self._loaded
 
     # --- what others ask ---
 

@@ -35,6 +35,11 @@ class Barriers:
         if len(self._kept) > MAX_KEPT:
             self._thin(round_)
 
+    def end(self, tp: TopicPartition) -> int | None:
+        """Where a partition ended when it was last asked; None if it wasn't there."""
+        topics = self._kept[-1][1] if self._kept else {}
+        return dict(topics.get(tp.topic, ())).get(tp.partition)
+
     def passed(self, topic: str, position: Position) -> int:
         """The newest round whose beats a sink can be held to in `topic`; -1 for none.
 

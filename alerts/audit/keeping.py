@@ -38,6 +38,7 @@ def load(state: State, roll: Roll, assessor: Assessor, seen: float) -> dict[Topi
     if read is None or read.doc.get("v") != VERSION:
         return {}
     assessor.sinks.update(read.doc["sinks"])
+    assessor.away.update(read.doc.get("away", {}))
     assessor.begun.update(read.doc.get("begun", {}))
     positions = {}
     for topic, partition, offset, now, last_at, since in read.doc["partitions"]:
@@ -85,6 +86,7 @@ def _read_doc(roll: Roll, assessor: Assessor, positions: Mapping[TopicPartition,
     return {
         "v": VERSION,
         "sinks": dict(assessor.sinks),
+        "away": dict(assessor.away),
         "begun": dict(assessor.begun),
         "partitions": [
             [*tp, offset, pulse.now, pulse.last_at, pulse.since if pulse.since != float("inf") else pulse.last_at]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -106,6 +106,12 @@ class Boot:
         """The stream's name."""
         return f"{self.boot}.{dataset}"
 
+    def days(self) -> Iterator[str]:
+        """The days that it lived on, UTC: the last thousand of them, whatever it says of its age."""
+        born_at = max(self.born_at, self.at - 1_000 * 86_400.0)
+        first, last = (datetime.fromtimestamp(at, UTC).date() for at in (born_at, self.at))
+        return ((first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1))
+
 
 class Gone(NamedTuple):
     """What a sink did not have of one dataset of a boot when that was forgotten: `counts` as in a statement's line."""
@@ -135,7 +141,8 @@ class Pulse:
 class Roll:
     """Every boot that was ever heard of and isn't forgotten. `touched` are the boots that changed, for whoever keeps
     them and whoever judges them. Of the forgotten, `folded` has what they dropped, by day and `region/service/dataset`,
-    and `gone` what sinks did not have of them, by day and `region/service/dataset/sink`."""
+    and `gone` what sinks did not have of them, by day and `region/service/dataset/sink`. `buried` are those of
+    whom that is counted for good, and when they were last heard."""
 
     def __init__(self) -> None:
         self.boots: dict[str, Boot] = {}
@@ -143,6 +150,7 @@ class Roll:
         self.touched: set[str] = set()
         self.folded, self.gone = Folded(), Folded()
         self.graves: dict[str, Grave] = {}
+        self.buried: dict[str, float] = {}
 
     def pass_by(self, tp: TopicPartition, appended_at: float) -> Pulse:
         """A record of this partition was read, whatever it says."""
@@ -244,6 +252,19 @@ class Roll:
         self.boots[name] = grave.boot
         self.touched.add(name)
 
+    def bury(self, name: str) -> None:
+        """Keep no more of a forgotten boot than its counts, and its name if something of it is gone."""
+        grave = self.graves.pop(name)
+        if grave.gone:
+            self.buried[name] = grave.boot.at
+        self.touched.add(name)
+
+    def unbury(self, before: float) -> None:
+        """Forget even the names of those who were last heard before then."""
+        for name in [name for name, at in self.buried.items() if at < before]:
+            del self.buried[name]
+            self.touched.add(name)
+
     def _fold(self, grave: Grave, sign: int) -> None:
         boot, chunk = grave.boot, chunk_of(grave.boot.boot)
         who = f"{boot.region}/{boot.service}"
@@ -278,6 +299,7 @@ def chunk_doc(roll: Roll, chunk: int, boots: Iterable[Boot], graves: Iterable[Gr
         "boots": {each.boot: _boot_doc(each) for each in boots},
         "folded": roll.folded.of(chunk),
         "gone": roll.gone.of(chunk),
+        "buried": {name: at for name, at in roll.buried.items() if chunk_of(name) == chunk},
         "graves": {each.boot.boot: [_boot_doc(each.boot), [list(one) for one in each.gone]] for each in graves},
     }
 
@@ -286,6 +308,7 @@ def restore_chunk(roll: Roll, chunk: int, doc: Mapping[str, Any], round_: int, s
     """The same, back. What was said before counts as read now."""
     roll.folded.restore(chunk, doc["folded"])
     roll.gone.restore(chunk, doc.get("gone", {}))
+    roll.buried.update(doc.get("buried", {}))
     for name, one in doc["boots"].items():
         roll.boots[name] = _boot_from(name, one, round_, seen)
     for name, (one, gone) in doc.get("graves", {}).items():

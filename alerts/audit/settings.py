@@ -17,4 +17,4 @@ class AuditSettings(Section):
     count_every_s: float = Field(default=900.0, gt=0)
     """How often the hot days' stores are counted against the ledger, which finds what was deleted from them."""
     count_days: int = Field(default=7, ge=1)
-    """How many days back they are counted."""
+    """How many days back they are counted; at least as many as Elasticsearch keeps, and longer what lacks something."""

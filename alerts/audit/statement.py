@@ -119,8 +119,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What holds of all lines: as of when, and how many partitions each sink has yet to read to that. `boots` were
-    heard of. `counted_at` is when the stores of hot days were last counted against the ledger."""
+    """What holds of all lines: as of when, and how many partitions each sink has yet to read to that; `absent` are
+    those that should keep an account, and have none. `boots` were heard of. `counted_at` is when the stores of hot
+    days were last counted against the ledger, `counted_sinks` which, and `trouble` why they could not be since."""
 
     at: float
     since: float
@@ -132,6 +133,9 @@ class Head:
     counted_days: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     trouble: str = ""
+    absent: tuple[str, ...] = ()
+    counted_sinks: tuple[str, ...] = ()
+    count_every_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

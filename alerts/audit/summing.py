@@ -3,9 +3,10 @@ ledger has read already."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collector.ledger.intervals import Interval
 from collector.ports import TopicPartition
@@ -55,6 +56,16 @@ def _line(key: Key, sink: str, counts: Mapping[str, int], dropped: Mapping[str, 
     return replace(Line(*key, sink, dropped=dropped), **numbers)  # type: ignore[arg-type]  # they are all counts
 
 
+class Counts(NamedTuple):
+    """When the stores were last counted and what came of it; `trouble`, why they could not be since."""
+
+    at: float | None = None
+    days: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    trouble: str = ""
+
+
 def work_out(
     roll: Roll,
     accounts: Accounts,
@@ -62,10 +73,12 @@ def work_out(
     ends: Mapping[TopicPartition, int],
     now: float,
     *,
-    counted: tuple[float | None, tuple[str, ...], tuple[Difference, ...]] = (None, (), ()),
+    counts: Counts = Counts(),  # it never changes
+    count_every_s: float = 0.0,
     unsaid: Sequence[Unsaid] = (),
 ) -> Statement:
-    """The statement as of now. `unsaid` is what is missing of streams that nobody ever spoke of."""
+    """The statement as of now. `unsaid` is what is missing of streams that nobody ever spoke of. `count_every_s`: how
+    often the stores should be counted; 0 for never."""
     sums, sinks = Sums(), list(assessor.sinks)
     tails: list[Tail] = []
     liars: list[Liar] = []
@@ -83,19 +96,33 @@ def work_out(
     liars += _unsaid_liars(roll, accounts, sinks)
     for each in unsaid:
         sums.add(each.key, each.sink, unaccounted=each.number)
-    counted_at, days, differences = counted
+    late = behind(accounts, [*sinks, *accounts.absent], ends)
     head = Head(
         now,
         min(assessor.sinks.values(), default=now),
         len(roll.boots),
-        behind(accounts, sinks, ends),
+        late,
         tuple(sorted(tails, key=lambda each: -each.at)[:MOST_NAMED]),
         tuple(liars[:MOST_NAMED]),
-        counted_at,
-        days,
-        (*differences, *(each.difference for each in unsaid))[:MOST_NAMED],
+        counts.at,
+        counts.days,
+        _named((*counts.differences, *(each.difference for each in unsaid))),
+        counts.trouble,
+        tuple(sink for sink in accounts.absent if late[sink]),
+        counts.sinks,
+        count_every_s,
     )
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
+
+
+def _named(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Of too many, those that lack something, and of each day and region the first: none of these seems to agree."""
+    seen: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for each in sorted(differences, key=lambda each: not each.lacking):
+        ranked.append((seen[each.day, each.region], each))
+        seen[each.day, each.region] += 1
+    return tuple(each for _, each in sorted(ranked, key=lambda pair: pair[0])[:MOST_NAMED])
 
 
 def _add_settled(sums: Sums, roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> None:

@@ -65,4 +65,4 @@ class Unheard:
 
     def _is_heard(self, stream: str) -> bool:
         boot = stream.partition(".")[0]
-        return boot in self._roll.boots or boot in self._roll.graves
+        return boot in self._roll.boots or boot in self._roll.graves or boot in self._roll.buried

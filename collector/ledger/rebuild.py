@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +37,16 @@ class Rebuilt:
     streams: int
     total: Total
     lacking: tuple[str, ...] = ()
-    """What the ledger had as settled, on days that the store has, and the store lacks: stream and ranges, in words."""
+    """What the ledger had as settled and the store lacks, but for days it let go: stream and ranges, in words."""
+
+
+LetGo = Callable[[str, str, str], bool]
+"""Whether a store has deleted a day on purpose: dataset, region and day."""
+
+
+def nothing(_dataset: str, _region: str, _day: str) -> bool:
+    """What a store that keeps everything has let go."""
+    return False
 
 
 def would_forget(state: State, sink: str, inventory: Inventory) -> int:
@@ -49,17 +58,20 @@ def would_forget(state: State, sink: str, inventory: Inventory) -> int:
     return len(_merged(read(state, sink)).streams())
 
 
-def rebuild_if_empty(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt | None:
+def rebuild_if_empty(
+    state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = nothing
+) -> Rebuilt | None:
     """Rebuild the ledger of a sink that has none, or whose rebuilding was broken off; None if it has one. Raises
     Unavailable."""
     if state.get(Table.LEDGER, _done(sink)) is not None:
         return None
-    return rebuild(state, sink, inventory, clock)
+    return rebuild(state, sink, inventory, clock, let_go)
 
 
-def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebuilt:
-    """Replace the ledger of a sink by what its store holds. Positions stay. The sink's indexer may run meanwhile: what
-    it settles from now on is added, and what it knew from before it gives up with its next snapshot.
+def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock, let_go: LetGo = nothing) -> Rebuilt:
+    """Replace the ledger of a sink by what its store holds; what it has `let_go` it is not told to lack. Positions
+    stay. The sink's indexer may run meanwhile: what it settles from now on is added, and what it knew from before it
+    gives up with its next snapshot.
 
     Raises Unavailable; then the old ledger may still be there, and doing it again is no harm: the next indexer that
     starts does it by itself."""
@@ -70,7 +82,7 @@ def rebuild(state: State, sink: str, inventory: Inventory, clock: Clock) -> Rebu
     found = Rebuilt(
         len(ledger.streams()),
         sum(ledger.totals().values(), Total()),
-        tuple(lacking(old, ledger, set(inventory.days()))),
+        tuple(lacking(old, ledger, let_go)),
     )
     _say_what_is_lacking(sink, found.lacking)
     _carry_over(old, ledger)
@@ -135,15 +147,14 @@ def _say_what_is_lacking(sink: str, lacking: Sequence[str]) -> None:
         log.error("the store of %s lacks numbers of %d more streams", sink, len(lacking) - _MOST_NAMED)
 
 
-def lacking(old: Ledger, new: Ledger, days: Collection[str]) -> Iterator[str]:
-    """What was settled by `old` on these days and isn't by `new`, a stream at a time. A day that the store has let go
-    is none of them."""
+def lacking(old: Ledger, new: Ledger, let_go: LetGo) -> Iterator[str]:
+    """What was settled by `old` and isn't by `new`, a stream at a time; not of days that the store has let go."""
     for stream in old.streams():
         account = old.account(stream)
         gone = IntervalSet(
             hole
             for day in (account.days if account is not None else ())
-            if day.day in days
+            if account is not None and not let_go(account.dataset, account.region, day.day)
             for numbers in day.sets()
             for span in numbers
             for hole in new.missing(stream, *span)

@@ -57,7 +57,9 @@ def _headline(board: Board) -> None:
         if now - whole.head.at > SILENT_S:
             sign, colour = "◌", "gray"
             said = f"the auditor has been silent for {duration(now - whole.head.at)}: this is {said}"
-        parts.headline(f":{colour}[{sign}] {parts.plain(words)}", f"{known(statement, shown_sink(statement))} · {said}")
+        parts.headline(
+            f":{colour}[{sign}] {parts.plain(words)}", f"{known(statement, shown_sink(statement), now)} · {said}"
+        )
 
 
 def _body(board: Board) -> None:

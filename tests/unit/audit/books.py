@@ -16,6 +16,7 @@ from alerts.audit.statement import Statement, read_statement
 from alerts.state.memory import MemoryState
 from collector.journal.memory import MemoryJournal
 from collector.ledger.intervals import Interval, IntervalSet
+from collector.ledger.rebuild import LetGo
 from collector.ports import Record, State, TopicPartition
 from shippers.batch import Batch, Header, seal
 from shippers.clock import FakeClock
@@ -34,6 +35,8 @@ class Books:
         self.positions: dict[str, dict[TopicPartition, int]] = {}
         self.lying: dict[str, str] = {}
         self.begun: dict[str, float] = {}
+        self.deleted: set[tuple[str, str, str]] = set()
+        self.absent: Sequence[str] = ()
 
     def refresh(self) -> None: ...
 
@@ -44,8 +47,11 @@ class Books:
     def begun_at(self, sink: str) -> float:
         return self.begun.get(sink, 0.0)
 
+    def let_go(self, sink: str) -> LetGo:
+        return lambda *day: day in self.deleted
+
     def position(self, sink: str, tp: TopicPartition) -> int | None:
-        return self.positions[sink].get(tp)
+        return self.positions.get(sink, {}).get(tp)
 
     def missing(self, sink: str, stream: str, first: int, last: int) -> list[Interval]:
         return self.numbers[sink][stream].missing(first, last)
@@ -90,6 +96,7 @@ class Sink:
         self._reader = journal.reader(name, ["business", "console"])
         self.held: list[Record] = []
         self.apart: list[Record] = []
+        self._reached: dict[TopicPartition, int] = {}
 
     def read(self, max_bytes: int = 1 << 20) -> None:
         self.held += self._reader.poll(max_bytes, 0)
@@ -102,8 +109,8 @@ class Sink:
         for record in [*self.apart, *self.held]:
             if record not in again:
                 self._account(record)
-        done = {record.tp: record.next_offset for record in [*self.apart, *self.held]}
-        for tp, position in done.items():
+        self._reached |= {record.tp: record.next_offset for record in self.held}
+        for tp, position in self._reached.items():
             lowest = min((record.offset for record in again if record.tp == tp), default=position)
             mine[tp] = max(mine.get(tp, 0), lowest)
         self.apart, self.held = again, []

@@ -9,7 +9,7 @@ import pytest
 from alerts.audit import assess
 from alerts.audit.statement import read_statement
 from collector.ledger.intervals import Interval
-from collector.ports import Reader, Record
+from collector.ports import Reader, Record, TopicPartition
 from shippers.batch import Header, seal
 from shippers.clock import FakeClock
 from shippers.errors import Unavailable
@@ -88,6 +88,28 @@ def test_a_lagging_sink_makes_no_finding_however_long_it_lags() -> None:
     world.run(2)
     assert world.lost == {}
     assert world.statement.of("elastic").stored == 300
+
+
+@pytest.mark.parametrize("reached", [1_000, 5])
+def test_a_position_in_a_journal_that_is_no_more_calls_nothing_of_the_new_one_lost(reached: int) -> None:
+    """The sink is away, and the new journal grows beyond where it had been in the old one."""
+    world = World()
+    world.books.positions["lake"] = {TopicPartition("lastbeat.eu.business", 0): reached}
+    pay = Sender(world)
+    for _ in range(6):
+        pay.log(10)
+        pay.send()
+        pay.beat()
+        world.run(12, reading=False)
+    assert world.findings == []
+    world.books.positions["lake"] = {TopicPartition("lastbeat.eu.business", 0): 0}
+    pay.log(5)
+    pay.send(lost=True)
+    pay.beat()
+    for _ in range(2):
+        world.run(12)
+        pay.beat()
+    assert world.lost == {f"lake/{pay.stream}": ((61, 65),)}
 
 
 def test_an_outage_of_every_sink_for_ten_minutes_calls_nothing_lost() -> None:

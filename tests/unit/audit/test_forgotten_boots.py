@@ -125,3 +125,25 @@ def test_an_old_beat_of_a_forgotten_boot_says_nothing() -> None:
     world.run(10)
     assert pay.boot not in world.auditor.roll.boots
     assert counts(world) == (57, 50, 0, 0, 0, 7)
+
+
+def test_what_is_lost_of_a_boot_that_is_long_forgotten_is_counted_once_and_over_a_restart() -> None:
+    """Its account is kept for longer, and has the gap still."""
+    world = World()
+    pay, other = Sender(world), Sender(world, "other-1", "other")
+    world.run(3)
+    for lost in (False, True, False):
+        pay.log(5)
+        pay.send(lost=lost)
+    pay.beat(state="stopping")
+    fall_silent(world, other)
+    for days in (36, 36, 1):
+        pass_days(world, other, days)
+        assert counts(world) == (15, 10, 0, 5, 0, 0)
+        world.auditor.close()
+        world.restart(f"after {days} days")
+    assert pay.boot not in world.auditor.roll.graves
+    world.clock.advance(4_000)
+    pass_days(world, other, 0.1)
+    assert counts(world) == (15, 10, 0, 5, 0, 0)
+    assert world.statement.head.differences == ()

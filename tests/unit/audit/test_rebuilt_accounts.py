@@ -35,8 +35,13 @@ def test_what_a_store_has_lost_is_found_when_its_account_is_rebuilt(is_restarted
     assert world.statement.unaccounted == 10
 
 
-def test_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_account_is_rebuilt() -> None:
+@pytest.mark.parametrize("is_on_purpose", [True, False])
+def test_only_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_account_is_rebuilt(
+    is_on_purpose: bool,
+) -> None:
     world = World()
+    if is_on_purpose:
+        world.books.deleted.add(("business", "eu", "2023-11-01"))
     pay = Sender(world)
     pay.beat()
     pay.log(50)
@@ -51,7 +56,7 @@ def test_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_accoun
     world.books.begun["lake"] = 2.0
     pay.beat()
     world.run(15)
-    assert world.lost == {f"lake/{pay.stream}": ((41, 45),)}
+    assert world.lost == {f"lake/{pay.stream}": ((41, 45),) if is_on_purpose else ((1, 30), (41, 45))}
 
 
 def test_what_a_sink_was_never_asked_for_is_not_asked_for_when_its_account_is_rebuilt() -> None:

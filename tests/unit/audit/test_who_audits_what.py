@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.audit.accounts import LedgerAccounts
+from alerts.audit.vouching import doubts
 from alerts.state.memory import MemoryState
 from collector.ledger.ledger import Folded, Ledger
 from collector.ledger.view import LedgerView
@@ -83,11 +84,70 @@ def test_a_sink_that_is_switched_off_is_asked_for_nothing_more() -> None:
     assert world.statement.of("elastic").flight == 0
 
 
+@pytest.mark.parametrize("has_a_new_account", [False, True])
+def test_a_sink_that_is_switched_on_again_owes_what_it_owed_unless_its_account_is_a_new_one(
+    has_a_new_account: bool,
+) -> None:
+    world = World("elastic", "lake")
+    pay = Sender(world)
+    world.run(3)
+    pay.log(10)
+    pay.send()
+    pay.log(5)
+    pay.send()
+    pay.beat()
+    world.run(12)
+    world.books.numbers["lake"][pay.stream].discard(11, 15)
+    world.books.begun["lake"] = 1.0  # made anew from what is there
+    pay.beat()
+    world.run(15)
+    owed = {f"lake/{pay.stream}": ((11, 15),)}
+    assert world.lost == owed
+    for _ in range(400):  # until it is an old boot
+        world.clock.advance(10)
+        world.canary()
+        pay.beat()
+        for sink in world.sinks.values():
+            sink.step()
+        world.auditor.step()
+    switched_off = world.books.positions.pop("lake")
+    world.auditor.close()
+    world.restart("b")
+    world.auditor.step()
+    assert world.lost == {}
+    world.auditor.close()
+    world.books.positions["lake"] = switched_off
+    world.books.begun["lake"] = 2.0 if has_a_new_account else 1.0
+    world.restart("c")
+    for _ in range(3):
+        pay.beat()
+        world.run(12)
+    assert world.lost == ({} if has_a_new_account else owed)
+    assert world.statement.of("elastic").unaccounted == 0
+
+
 def test_only_the_sinks_that_are_wanted_are_spoken_of_though_others_have_a_ledger() -> None:
     view = LedgerView(MemoryState())
     view._ledgers |= {"elastic": Ledger(), "lake": Ledger()}
     assert LedgerAccounts(view).sinks == ["elastic", "lake"]
     assert LedgerAccounts(view, ["elastic"]).sinks == ["elastic"]
+    assert LedgerAccounts(view, ["archive", "lake"]).absent == ["archive"]
+
+
+def test_a_sink_that_never_came_up_is_behind_and_named_and_nothing_of_it_is_called_lost() -> None:
+    world = World("lake")
+    world.books.absent = ["elastic"]
+    pay = Sender(world)
+    pay.log(10, drop=2)
+    pay.send()
+    pay.beat()
+    world.run(30)
+    statement = world.statement
+    assert (statement.sinks, statement.head.absent) == (("elastic", "lake"), ("elastic",))
+    assert statement.head.behind == {"elastic": 1, "lake": 0}
+    assert (statement.of("elastic").emitted, statement.of("lake").emitted) == (0, 12)
+    assert statement.is_balanced
+    assert "elastic has no account yet" in doubts(statement.head, world.clock.time())[0]
 
 
 def test_a_folded_stream_is_answered_for_as_it_is() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from alerts.audit.settings import AuditSettings
 from alerts.state.memory import MemoryState
 from collector.elastic.days import DeletedDays
+from collector.elastic.names import sound_days
 from collector.journal.memory import MemoryJournal
 from collector.ledger.view import LedgerView
 from collector.ports import TopicPartition
-from compose.counting import after_counting
+from collector.settings import ElasticSettings
+from compose.counting import after_counting, days_to_count
+from compose.settings import Settings
 from shippers.batch import DATASETS
 from shippers.clock import FakeClock
 
@@ -70,3 +75,11 @@ def test_a_ledger_that_does_not_come_is_not_waited_for_for_ever(dataset: str) ->
     later = after_counting(journal, Indexer([], 1_000), Days([]), clock)
     assert later.behind == {"lake": True}
     assert clock.monotonic() - began <= 16
+
+
+def test_every_day_that_elasticsearch_keeps_is_counted() -> None:
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+    settings = Settings(audit=AuditSettings(count_days=2))
+    assert days_to_count(settings, now) == ["2026-11-20", "2026-11-19"]
+    settings = Settings(audit=AuditSettings(count_days=2), elastic=ElasticSettings(hot_days=3))
+    assert days_to_count(settings, now)[-1] == sound_days(now, 3)[0] == "2026-11-17"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from alerts.audit.counting import Counted
@@ -15,6 +17,7 @@ from compose.check import Grade
 from compose.doctor import audit
 from compose.settings import Settings
 from compose.statement_words import print_count, print_statement
+from dashboards.statement_view import known, sentence
 
 NOW = 1_700_000_000.0
 LINE = Line("2026-11-21", "eu", "pay", "business", "lake", 1_000, 2, 3, 4, dropped={"full": 5})
@@ -89,3 +92,47 @@ def test_the_doctor_says_the_same() -> None:
     assert audit(settings, balanced, NOW + 600, True).grade is Grade.BAD
     assert audit(settings, balanced, NOW + 600, False).grade is Grade.WARN
     assert "10 events are lost" in audit(settings, Statement(Head(NOW, NOW), (), (LOST,)), NOW + 1, True).words
+
+
+COUNTED = Head(NOW, NOW - 100, behind={"elastic": 0, "lake": 0}, counted_sinks=("elastic", "lake"), count_every_s=900.0)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (COUNTED, "the stores have not been counted yet"),
+        (replace(COUNTED, counted_at=NOW - 1_800), "the stores were counted 30 min ago"),
+        (replace(COUNTED, counted_at=NOW - 1_800, trouble="the lake is away"), "the stores were counted 30 min ago"),
+    ],
+)
+def test_when_the_stores_were_counted_is_said(head: Head, words: str) -> None:
+    code, printed = said(Statement(head, (LINE,)), age_s=0)
+    assert code == 0
+    assert f"every event is accounted for, 0 s ago; {words}" in printed
+    check = audit(Settings(), Statement(head, (LINE,)), NOW, alive=True)
+    assert check.grade is Grade.GOOD
+    assert words in check.words
+    assert sentence(Statement(head, (LINE,)), NOW)[2] == "every event is accounted for"
+    assert words in known(Statement(head, (LINE,)), "lake", NOW)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (replace(COUNTED, since=NOW - 3_000), "the stores have not been counted yet, which is due every 15 min"),
+        (replace(COUNTED, counted_at=NOW - 7_200), "the stores were counted 2 h ago, which is due every 15 min"),
+        (replace(COUNTED, counted_at=NOW - 7_200, trouble="the lake is away"), "due every 15 min: the lake is away"),
+        (replace(COUNTED, counted_at=NOW, counted_sinks=("elastic",)), "lake was not counted: its files"),
+        (replace(COUNTED, counted_at=NOW, absent=("lake",)), "lake has no account yet"),
+    ],
+)  # fmt: skip
+def test_nobody_vouches_for_what_nobody_looked_at_but_nothing_is_called_wrong(head: Head, words: str) -> None:
+    code, printed = said(Statement(head, (LINE,)), age_s=0)
+    assert code == 0
+    assert "every event is accounted for" not in printed
+    assert words in printed
+    check = audit(Settings(), Statement(head, (LINE,)), NOW, alive=True)
+    assert check.grade is Grade.WARN
+    assert words in check.todo
+    assert sentence(Statement(head, (LINE,)), NOW)[1:] == ("gray", "nothing is known to be lost")
+    assert words in known(Statement(head, (LINE,)), "lake", NOW)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from collector.ledger.rebuild import rebuild
-from tests.unit.ledger.given import STREAM, header, outcome
+from tests.unit.ledger.given import DAY, STREAM, header, outcome
 from tests.unit.ledger.test_keeper import World, keep
 from tests.unit.ledger.test_rebuild import Store, held
 
@@ -22,10 +22,12 @@ def test_what_the_ledger_had_and_the_store_lacks_is_named(caplog: pytest.LogCapt
     assert rebuild(world.state, "lake", Store(held(1, 10), held(21, 29)), world.clock).lacking == ()
 
 
-def test_days_that_the_store_has_let_go_are_not_lacking() -> None:
+def test_a_day_that_is_wholly_missing_is_lacking_unless_the_store_let_it_go() -> None:
+    others = Store(held(1, 5, "other000000000.business", "2099-01-01"))
     world = World()
     keep(world.owner(), [outcome(0, header(1, 30))])
-    assert (
-        rebuild(world.state, "lake", Store(held(1, 5, "other000000000.business", "2099-01-01")), world.clock).lacking
-        == ()
-    )
+    assert rebuild(world.state, "lake", others, world.clock).lacking == (f"{STREAM} 1–30 (30 events)",)
+    world = World()
+    keep(world.owner(), [outcome(0, header(1, 30))])
+    let_go = ("business", "cn-east", DAY)
+    assert rebuild(world.state, "lake", others, world.clock, lambda *day: day == let_go).lacking == ()
