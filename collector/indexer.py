@@ -258,8 +258,8 @@ class Indexer:
             return False  # who can't be asked has confirmed nothing
 
     def _pause_or_resume(self) -> None:
-        """While there is no room, or the sink is down: polling goes on and brings nothing, of new partitions either, also
-        while what is held is being tried again (else each try of a long outage would add to it).
+        """While there is no room, or the sink is down: polling goes on and brings nothing, nor of new partitions, nor
+        while what is held is being tried again, since each try would add to it.
         Else it brings nothing of partitions that are held apart. With nothing to be tried again (it all went to another
         reader) it reads on: else nobody would ever find out that the sink is back."""
         self._anew = {tp: at for tp, at in self._anew.items() if any(hold.of[tp] for hold in self._holds())}
