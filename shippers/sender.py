@@ -3,7 +3,8 @@
 Without a spool, sealing happens only when there is room to send, so few events are ever sealed and unsent; those are
 never dropped. With one, what waits is sealed at once and fsynced before it is first sent, however long nobody takes it.
 What the door refuses for good is replaced by a void batch with the reason; when it refuses the sender itself (token,
-service, region), the lane waits for a person while the buffer fills and counts. One thread calls `step`.
+service, region), the lane waits for a person while the buffer fills and counts. One thread calls `step`; another one
+`keep_overdue`, for a request may hang for seconds while more is logged.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Sender:
         self._aside: deque[Batch] = deque()
         self._barred: dict[str, float] = {}
         self._flushes: deque[_Flush] = deque()
-        self._settled = 0
+        self._settled = 0  # lines, by the thread of `step`
+        self._turned_away = 0  # lines that got no number, under `_sealing`
+        self._stepped_at = clock.monotonic()
         self._lingering_since: float | None = None
         self._retry_at = 0.0
         self._failures = 0
@@ -96,7 +99,7 @@ class Sender:
 
     def step(self) -> float:
         """Do what there is to do now: at most one request. Returns in how many seconds there may be more."""
-        now = self._clock.monotonic()
+        self._stepped_at = now = self._clock.monotonic()
         asked = len(self._flushes)
         kept_wait_s = self._keep(now, bool(asked))
         if now < self._retry_at and not asked:
@@ -118,8 +121,17 @@ class Sender:
         more = self._pending or self._buffer.waiting or self._flushes or self._has_more()
         return 0.0 if more else _IDLE_S
 
+    def keep_overdue(self) -> float:
+        """Have what waits in the spool while `step` is held up. Returns in how many seconds to look again."""
+        if self._spool is None:
+            return _IDLE_S
+        overdue = self._clock.monotonic() - self._stepped_at >= 2 * _LINGER_S
+        if overdue and self._buffer.waiting and self._spool.usable():
+            self.keep_the_rest(0.0)
+        return _LINGER_S
+
     def keep_the_rest(self, timeout_s: float) -> None:
-        """At the end: have all that waits in the spool, if there is one. Called by another thread than `step`."""
+        """Have all that waits in the spool, if there is one. Called by another thread than `step`."""
         if self._spool is None or not self._sealing.acquire(timeout=timeout_s):
             return
         try:
@@ -169,7 +181,7 @@ class Sender:
             if line.dataset in self._barred:
                 self._buffer.drop(line.dataset, "refused")
         batches = self._streams.seal(line for line in lines if line.dataset not in self._barred)
-        self._settled += len(lines) - sum(batch.header.count for batch in batches)
+        self._turned_away += len(lines) - sum(batch.header.count for batch in batches)
         return batches
 
     def _linger(self, now: float, hurry: bool) -> float:
@@ -305,7 +317,7 @@ class Sender:
     def _answer(self, asked: int, *, failed: bool) -> None:
         for _ in range(asked):
             request = self._flushes.popleft()
-            request.reached = self._settled >= request.target
+            request.reached = self._settled + self._turned_away >= request.target
             if request.reached or failed:
                 request.done.set()
             else:

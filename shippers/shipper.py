@@ -109,9 +109,16 @@ class _Boot:
         )
         self.send_worker = Worker("lastbeat-sender", self._send)
         self.beat_worker = Worker("lastbeat-heartbeat", self._beat)
+        self.keep_worker = Worker("lastbeat-keeper", self.sender.keep_overdue)
 
     def _look_now(self) -> None:
         self.send_worker.wake()
+
+    def ensure_sending(self) -> bool:
+        """Start the threads of the log lane unless they run; False if there can be none that sends."""
+        if self.spool is not None:
+            self.keep_worker.ensure()
+        return self.send_worker.ensure()
 
     def _send(self) -> float:
         wait_s = self.sender.step()
@@ -139,7 +146,7 @@ class _Boot:
 
     def _beat(self) -> float:
         if self.buffer.waiting:
-            self.send_worker.ensure()  # should it ever have died
+            self.ensure_sending()  # should they ever have died
         return self.heartbeat.step()
 
     def voided(self) -> dict[str, int]:
@@ -204,14 +211,14 @@ class Shipper:
         if not self._closed:
             self._boot.beat_worker.ensure()
             if self._boot.spool is not None:
-                self._boot.send_worker.ensure()  # for what the dead may have left
+                self._boot.ensure_sending()  # for what the dead may have left
 
     def put(self, line: Line, level: int) -> None:
         """Hand over an event: kept, or dropped and counted. Takes about a microsecond."""
         boot = self._boot
         waiting = boot.buffer.put(line, level)
         if waiting == 1 or (waiting and waiting % BATCH_EVENTS == 0):
-            boot.send_worker.ensure()
+            boot.ensure_sending()
             boot.beat_worker.ensure()
             boot.send_worker.wake()
 
@@ -245,7 +252,7 @@ class Shipper:
         if not boot.buffer.kept:
             return True
         request = boot.sender.flush()
-        if not boot.send_worker.ensure():
+        if not boot.ensure_sending():
             return False
         boot.send_worker.wake()
         request.done.wait(timeout_s)
@@ -264,6 +271,7 @@ class Shipper:
         if boot.spool is not None:
             _within(0.3 * timeout_s, lambda: boot.sender.keep_the_rest(0.05 * timeout_s))
         boot.buffer.close("stopped")
+        boot.keep_worker.stop(0.0)
         boot.send_worker.stop(0.05 * timeout_s)
         boot.beat_worker.stop(0.05 * timeout_s)
         if boot.beat_worker.started:

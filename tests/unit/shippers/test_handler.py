@@ -144,6 +144,28 @@ def test_a_gateway_that_hangs_does_not_block_the_caller(handlers):
     hangs.set()
 
 
+def test_with_a_spool_what_is_logged_while_a_request_hangs_goes_to_the_disk(handlers, tmp_path):
+    hangs, asked = threading.Event(), threading.Event()
+
+    class Hanging(MemoryTransport):
+        def send(self, batches, timeout_s):
+            asked.set()
+            hangs.wait(30)
+            super().send(batches, timeout_s)
+
+    handler = handlers(Hanging(), spool=str(tmp_path))
+    logger = logger_with(handler)
+    logger.info("first")
+    assert asked.wait(30)
+    before = handler.shipper.stats().spool_bytes
+    logger.info("while it hangs")
+    deadline = time.monotonic() + 30
+    while handler.shipper.stats().spool_bytes == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert handler.shipper.stats().spool_bytes > before
+    hangs.set()
+
+
 def test_its_own_loggers_are_left_out_and_others_of_like_name_are_not(transport, handlers):
     handler = handlers(transport)
     for name in ("lastbeat", "lastbeat.sender", "lastbeater", "shop"):

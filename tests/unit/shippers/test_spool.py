@@ -345,3 +345,36 @@ def test_a_log_call_does_no_io(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, forbidden)
     lane.log(1_000)
     assert lane.buffer.waiting == 1_000
+
+
+def test_what_is_logged_while_a_request_hangs_is_on_disk_within_two_seconds_and_is_sent_once(tmp_path):
+    lane = Lane(tmp_path)
+    seen: list[tuple[int, int]] = []
+
+    class Hanging(MemoryTransport):
+        def send(self, batches, timeout_s):
+            before = len(lane.on_disk())
+            for _ in range(8):
+                lane.log(3)
+                lane.clock.advance(0.5)
+                lane.sender.keep_overdue()
+            seen.append((before, sum(batch.header.count for batch in lane.on_disk())))
+            lane.sender._transport = lane.transport
+            raise Unavailable("no answer")
+
+    lane.sender._transport = Hanging()
+    lane.log(5)
+    lane.run(2.0)
+    assert seen == [(1, 5 + 24)]
+    lane.run(60.0)
+    numbers = [n for batch in lane.transport.batches for n in range(batch.header.first, batch.header.last + 1)]
+    assert sorted(numbers) == list(range(1, 30))
+
+
+def test_while_steps_go_on_nobody_else_keeps(tmp_path):
+    lane = Lane(tmp_path)
+    lane.sender.step()
+    lane.log(3)
+    lane.clock.advance(0.4)
+    lane.sender.keep_overdue()
+    assert lane.buffer.waiting == 3
