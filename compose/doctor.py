@@ -234,7 +234,7 @@ def watch(settings: Settings, fleet: Fleet, now: float, alive: bool) -> Check:
 
 def audit(settings: Settings, statement: Statement | None, now: float, alive: bool) -> Check:
     """Is every event accounted for, and does anybody look?"""
-    log = f"see {settings.run_path / 'auditor.log'}"
+    log = f"see {_log(settings, 'auditor')}"
     if statement is None:
         return Check(
             "Audit", Grade.WARN, "there is no statement yet", f"start the auditor with `lastbeat up`; else {log}"
