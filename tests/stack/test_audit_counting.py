@@ -154,7 +154,7 @@ def test_what_was_deleted_comes_back_by_itself_and_once(both: Both, tmp_path: Pa
         both.clock,
         "here",
         partial(recover_finding, recovery),
-        lambda: ((DAY,), tuple(both.count().differences)),
+        lambda _: ((DAY,), ("elastic", "lake"), tuple(both.count().differences)),
     )
     journal.append([batch(1, 200)])
     indexed()
