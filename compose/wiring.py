@@ -203,7 +203,7 @@ def open_dead_letters(settings: Settings) -> dict[str, DeadLetters]:
         from collector.elastic.dead import ElasticDeadLetters
 
         keepers["elastic"] = ElasticDeadLetters(ElasticClient(settings.elastic), settings.elastic)
-    if "lake" in sinks_of(settings) and not archive_away(settings):
+    if _sees_lake(settings):
         keepers["lake"] = LakeDeadLetters(settings.lake_path, CLOCK)
     return keepers
 
@@ -263,7 +263,7 @@ def open_inventories(settings: Settings) -> dict[str, Inventory]:
         from collector.elastic.inventory import ElasticInventory
 
         found["elastic"] = ElasticInventory(ElasticClient(settings.elastic), settings.elastic)
-    if "lake" in sinks_of(settings) and not archive_away(settings):
+    if _sees_lake(settings):
         found["lake"] = LakeInventory(settings.lake_path)
     return found
 
@@ -281,6 +281,10 @@ def archive_away(settings: Settings) -> str:
         here = f"there is no lake at {settings.lake_path}"
         return f"the archive can't be seen from here: {here}; ask where the archiver runs"
     return ""
+
+
+def _sees_lake(settings: Settings) -> bool:
+    return "lake" in sinks_of(settings) and not archive_away(settings)
 
 
 def rebuild_ledgers(settings: Settings, *, even_empty: bool = False) -> dict[str, Rebuilt]:

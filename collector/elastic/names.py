@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from shippers.batch import DATASETS, Header
 
@@ -83,7 +84,12 @@ def today(now: float) -> date:
 
 def sound_days(now: float, keep_days: int) -> tuple[str, str]:
     """The first day that is still kept, and the last that a sound clock can give already."""
-    here = today(now)
+    return _sound_days(today(now), keep_days)
+
+
+@lru_cache(maxsize=8)
+def _sound_days(here: date, keep_days: int) -> tuple[str, str]:
+    """Asked for each batch, and the same all day."""
     return (here - timedelta(days=keep_days)).isoformat(), (here + timedelta(days=AHEAD_DAYS)).isoformat()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 from compose.running import running, tell
 from compose.settings import Settings
 from compose.supervisor import Role, Supervisor, put_aside_if_long
-from shippers.clock import FakeClock, SystemClock
+from shippers.clock import FakeClock
 from shippers.errors import Misconfigured
 
 LONG = 16 * 1024 * 1024 + 1
@@ -51,6 +49,7 @@ def test_a_role_that_cannot_be_started_for_a_while_is_started_later_and_the_othe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures, started = [OSError(11, "no process can be made now")] * 2, []
+    supervisor = Supervisor(Settings(data=tmp_path), FakeClock())
 
     def start(_: Supervisor, role: Role) -> None:
         if role.name == "indexer" and failures:
@@ -58,16 +57,11 @@ def test_a_role_that_cannot_be_started_for_a_while_is_started_later_and_the_othe
         started.append(role.name)
         process: Any = type("Process", (), {"poll": lambda _: None})()
         role.process = process
+        if len(started) == 2:
+            supervisor._stop.set()
 
     monkeypatch.setattr(Supervisor, "_start", start)
-    supervisor = Supervisor(Settings(data=tmp_path), SystemClock())
     for name in ("indexer", "watch"):
-        supervisor._running[name] = Role(name, tmp_path / f"{name}.log", pause_s=0.01)
-    keeper = threading.Thread(target=supervisor._keep)
-    keeper.start()
-    deadline = time.monotonic() + 30
-    while len(started) < 2 and keeper.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    supervisor._stop.set()
-    keeper.join()
+        supervisor._running[name] = Role(name, tmp_path / f"{name}.log")
+    supervisor._keep()
     assert started == ["watch", "indexer"]
