@@ -19,6 +19,8 @@ from collector.settings import KafkaSettings
 from shippers.batch import MAX_BODY_BYTES, MAX_HEADER_BYTES
 from shippers.errors import Misconfigured, Unavailable
 
+from .kafka_lean import make_lean
+
 log = logging.getLogger("lastbeat.journal")
 
 HEADER = "lastbeat"
@@ -78,6 +80,7 @@ def build(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> 
     from kafka.errors import KafkaConnectionError, KafkaTimeoutError
     from kafka.net.compat import KafkaNetClient
 
+    make_lean()
     opened: list[Any] = []
     failures: deque[BaseException] = deque(maxlen=1)
 
