@@ -26,7 +26,7 @@ from .schedule import Schedule
 from .site import REGION, Site
 from .stated import Stated
 
-_SEEN_WITHIN_S = 60.0
+_SEEN_WITHIN_S = 120.0
 
 
 @dataclass(slots=True)

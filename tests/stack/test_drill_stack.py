@@ -33,6 +33,7 @@ MUTANTS = {
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_code_that_is_broken_on_purpose_is_found(tmp_path, servers, mutant):
     result = played(
