@@ -371,7 +371,7 @@ class Auditor:
             "refused_beats_total": self.refused,
             "processes": len(self.roll.boots),
             "open_findings": sum(each.ended_at is None for each in list(self.assessor.findings.values())),
-            "unreadable_findings": len(self.assessor.unreadable),
+            "unreadable_rows": len(self.assessor.unreadable),
         }
         if statement is None:
             return found
