@@ -1,4 +1,4 @@
-"""A row that can't be read stops nothing, and is said and counted; a finding lets nothing be called balanced beside it."""
+"""A row that can't be read stops nothing, is said and counted; beside such a finding nothing is called balanced."""
 
 from __future__ import annotations
 
