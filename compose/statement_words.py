@@ -91,7 +91,8 @@ def _print_lost(console: Console, statement: Statement, now: float) -> None:
             f"[red]≠ lost[/red]  {each.region}/{each.service}: {each.words}: {each.sink} has not got them, though beat "
             f"{each.beat} said that they are durable, {ago(each.since, now)}"
         )
-        console.print(f"   {each.tried or 'ask again:'} [bold]lastbeat resend {each.stream} "
+        tried = f"{each.tried}; " if each.tried else ""
+        console.print(f"   {tried}ask again: [bold]lastbeat resend {each.stream} "
                       f"{each.holes[0][0]}-{each.holes[-1][1]}[/bold]")  # fmt: skip
     for liar in statement.head.liars[:_MOST_LISTED]:
         console.print(f"[yellow]◔ lying[/yellow]  {liar.region}/{liar.service}: {liar.stream}: {liar.words}")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from collector.ledger.intervals import Interval
+from collector.ledger.rebuild import LetGo
 from collector.ports import TopicPartition
 
 from .accounts import Accounts
@@ -283,13 +284,39 @@ class Assessor:
         let_go = self._accounts.let_go(sink)
         for boot in self._roll.boots.values():
             for dataset, stream in boot.datasets.items():
-                name, start = boot.stream(dataset), 0
-                if any(let_go(dataset, boot.region, day) for day in boot.days()):
-                    lacks = self._accounts.missing(sink, name, 1, max(stream.last, 1))
-                    start = lacks[0][1] if lacks and lacks[0][0] == 1 else 0
-                stream.doubt(sink, start)
+                stream.doubt(sink, self._begins_behind(boot, dataset, sink, let_go))
             self._open[boot.boot] = None
             self._roll.touched.add(boot.boot)
+
+    def _begins_behind(self, boot: Boot, dataset: str, sink: str, let_go: LetGo) -> int:
+        """Up to which number a stream may be gone with days that a store has let go on purpose."""
+        if not any(let_go(dataset, boot.region, day) for day in boot.days()):
+            return 0
+        lacks = self._accounts.missing(sink, boot.stream(dataset), 1, max(boot.datasets[dataset].last, 1))
+        return lacks[0][1] if lacks and lacks[0][0] == 1 else 0
+
+    def resume(self) -> None:
+        """After a start, with what was kept: an account that lacks what was proven by it is older than that. A backup
+        of the one was put back without the other, and all is proven again."""
+        for sink in self.sinks.keys() & set(self._accounts.sinks):
+            let_go = self._accounts.let_go(sink)
+            older = [
+                name
+                for boot in self._roll.boots.values()
+                for dataset, stream in boot.datasets.items()
+                if self._unproven(boot.stream(dataset), stream, sink)
+                for name, behind in [(boot.stream(dataset), self._begins_behind(boot, dataset, sink, let_go))]
+                if self._unproven(name, stream, sink, behind)
+            ]
+            if older:
+                log.warning("the account of %s lacks what was in it before: all is proven again", sink)
+                self._doubt(sink)
+
+    def _unproven(self, name: str, stream: Stream, sink: str, behind: int = 0) -> bool:
+        """Whether its account lacks what was proven by it, of numbers that are judged and come after `behind`."""
+        first = max(behind, stream.floor, stream.exempt.get(sink, 0)) + 1
+        proven = stream.proven_to(sink)
+        return first <= proven and bool(self._accounts.missing(sink, name, first, proven))
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""

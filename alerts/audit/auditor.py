@@ -154,6 +154,7 @@ class Auditor:
     def _load(self) -> None:
         self._accounts.refresh()
         self._positions = load(self._state, self.roll, self.assessor, self._clock.monotonic())
+        self.assessor.resume()
         if (head := read_head(self._state)) is not None:
             self._counts = Counts(
                 head.counted_at, head.counted_days, head.counted_sinks, head.differences, head.trouble

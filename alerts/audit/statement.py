@@ -121,7 +121,8 @@ class Difference:
 class Head:
     """What holds of all lines: as of when, and how many partitions each sink has yet to read to that; `absent` are
     those that should keep an account, and have none. `boots` were heard of. `counted_at` is when the stores of hot
-    days were last counted against the ledger, `counted_sinks` which, and `trouble` why they could not be since."""
+    days were last counted against the ledger, `counted_sinks` which, and `trouble` why they could not be since.
+    `unjudged`: how many events sinks lack that were durable before anything was known of who sent them."""
 
     at: float
     since: float
@@ -136,6 +137,7 @@ class Head:
     absent: tuple[str, ...] = ()
     counted_sinks: tuple[str, ...] = ()
     count_every_s: float = 0.0
+    unjudged: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

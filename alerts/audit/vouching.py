@@ -30,6 +30,11 @@ def doubts(head: Head, now: float) -> list[str]:
 def _doubts(head: Head, now: float) -> Iterator[str]:
     for sink in head.absent:
         yield f"{sink} has no account yet, so nothing is known of it: does the role that fills it run?"
+    for sink, number in sorted(head.unjudged.items()):
+        yield (
+            f"{sink} lacks {number:,} events that were durable before anything is known of their processes, so "
+            "nobody can say whether it ever had them: were journal and state lost, or put back?"
+        )
     since = head.since if head.counted_at is None else head.counted_at
     if head.count_every_s and now - since > LATE * head.count_every_s:
         why = f": {head.trouble}" if head.trouble else "; see the auditor's log"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.audit.accounts import LedgerAccounts
+from alerts.audit.vouching import doubts
 from alerts.state.memory import MemoryState
 from collector.ledger.view import LedgerView
 from collector.ports import Table
@@ -81,3 +82,51 @@ def test_the_ledger_says_when_it_was_begun() -> None:
     state.delete(Table.LEDGER, "done/lake")  # it is being rebuilt
     accounts.refresh()
     assert accounts.begun_at("lake") == 7.0
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_an_account_that_is_older_than_what_was_proven_by_it_is_believed_no_more(goes_on: bool) -> None:
+    """Journal, lake and ledger were put back from a backup, and State was not. `goes_on`: the sink was quicker than the
+    auditor, and has got beyond what was proven."""
+    world = World()
+    pay = Sender(world)
+    for _ in range(2):
+        pay.log(50)
+        pay.send()
+        pay.beat()
+        world.run(15)
+    assert world.statement.is_balanced
+    world.auditor.close()
+    world.books.numbers["lake"][pay.stream].discard(51, 100)
+    if goes_on:
+        pay.log(10)
+        pay.send()
+        world.sinks["lake"].step()
+    world.restart("b")
+    world.run(3)
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((51, 100),)}
+    assert world.statement.unaccounted == 50
+
+
+def test_what_is_not_judged_as_nothing_older_is_known_is_a_doubt_beside_the_balance() -> None:
+    """State and journal were lost with what came after the backup of the lake; the process goes on."""
+    world = World()
+    pay = Sender(world)
+    for number in range(4):
+        pay.log(10)
+        pay.send(lost=number == 1)
+    pay.beats = 700
+    pay.beat()
+    world.run(30)
+    assert world.statement.is_balanced
+    assert "lake lacks 10 events that were durable before" in doubts(world.statement.head, world.clock.time())[0]
+
+
+def test_what_a_sink_was_never_asked_for_is_no_doubt() -> None:
+    world, pay = with_a_sink_added_later()
+    world.run(15)
+    pay.beat()
+    world.run(15)
+    assert world.statement.head.unjudged == {}
