@@ -7,6 +7,7 @@ what the ledger has read already.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -317,6 +318,19 @@ class Assessor:
         first = max(behind, stream.floor, stream.exempt.get(sink, 0)) + 1
         proven = stream.proven_to(sink)
         return first <= proven and bool(self._accounts.missing(sink, name, first, proven))
+
+    def unjudged(self) -> dict[str, int]:
+        """How many events each sink lacks below where the judging of streams begins, but for days that it let go."""
+        found: Counter[str] = Counter()
+        for sink in self.sinks.keys() & set(self._accounts.sinks):
+            let_go = self._accounts.let_go(sink)
+            for boot in self._roll.boots.values():
+                for dataset, stream in boot.datasets.items():
+                    name = boot.stream(dataset)
+                    if stream.floor and self._accounts.missing(sink, name, 1, stream.floor):
+                        behind = self._begins_behind(boot, dataset, sink, let_go)
+                        found[sink] += size(self._accounts.missing(sink, name, behind + 1, stream.floor))
+        return dict(+found)
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""

@@ -13,7 +13,6 @@ from collector.ports import TopicPartition
 
 from .accounts import Accounts, Key
 from .assess import Assessor
-from .reconcile import size
 from .said import AUDITED, Boot, Roll
 from .statement import COUNTS, Difference, Head, Liar, Line, Statement, Tail
 from .unheard import Unsaid
@@ -112,19 +111,9 @@ def work_out(
         tuple(sink for sink in accounts.absent if late[sink]),
         counts.sinks,
         count_every_s,
-        _unjudged(roll, accounts, sinks),
+        assessor.unjudged(),
     )
     return Statement(head, sums.lines(sinks), tuple(assessor.findings.values()))
-
-
-def _unjudged(roll: Roll, accounts: Accounts, sinks: Sequence[str]) -> dict[str, int]:
-    """What each sink lacks below where the judging of streams begins."""
-    found: Counter[str] = Counter()
-    for boot in roll.boots.values():
-        for dataset, stream in boot.datasets.items():
-            for sink in sinks if stream.floor else ():
-                found[sink] += size(accounts.missing(sink, boot.stream(dataset), 1, stream.floor))
-    return dict(+found)
 
 
 def _named(differences: Sequence[Difference]) -> tuple[Difference, ...]:

@@ -26,7 +26,7 @@ from tests.bench.bench_elastic import CLOCK, batches_of, straight
 from tests.bench.report import Report
 from tests.servers import elastic_settings, kafka_bootstrap, remove
 
-EVENTS, ROUNDS = 1_000_000, 7
+EVENTS, ROUNDS = 1_000_000, 5
 WARMING = 2
 """Pairs that come before those that count. A Java virtual machine goes on compiling for minutes: what Elasticsearch
 takes for a million events falls by half over its first three."""

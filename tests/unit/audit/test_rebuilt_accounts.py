@@ -110,17 +110,23 @@ def test_an_account_that_is_older_than_what_was_proven_by_it_is_believed_no_more
     assert world.statement.unaccounted == 50
 
 
-def test_what_is_not_judged_as_nothing_older_is_known_is_a_doubt_beside_the_balance() -> None:
-    """State and journal were lost with what came after the backup of the lake; the process goes on."""
+@pytest.mark.parametrize("lost", [0, 1])
+def test_what_is_not_judged_as_nothing_older_is_known_is_a_doubt_beside_the_balance(lost: int) -> None:
+    """State and journal were lost with what came after the backup of the lake; the process goes on. If the first of it
+    (`lost` is 0) may have been let go with its day, it isn't doubted."""
     world = World()
+    world.books.deleted.add(("business", "eu", "2023-11-14"))
     pay = Sender(world)
     for number in range(4):
         pay.log(10)
-        pay.send(lost=number == 1)
+        pay.send(lost=number == lost)
     pay.beats = 700
     pay.beat()
     world.run(30)
     assert world.statement.is_balanced
+    if lost == 0:
+        assert world.statement.head.unjudged == {}
+        return
     assert "lake lacks 10 events that were durable before" in doubts(world.statement.head, world.clock.time())[0]
 
 
