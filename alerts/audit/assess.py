@@ -59,6 +59,8 @@ class Assessor:
         """Whether there is anything that a statement should not wait to say."""
         self.sinks: dict[str, float] = {}
         """Since when each sink is known, by the wall clock."""
+        self._asked: list[str] = []
+        """Of these, those whose account is there: the others are asked when it is."""
         self.away: dict[str, float] = {}
         """The same of those that are no longer kept: should one be kept again, all that it owed it owes still."""
         self.begun: dict[str, float] = {}
@@ -94,14 +96,15 @@ class Assessor:
     def step(self, round_: int, seen: float, now: float) -> None:
         """Judge what can be. The ledger was read after the beats of this round, and before its ends were asked for."""
         self._meet_sinks(now)
-        for sink in self.sinks:
+        self._asked = [sink for sink in self.sinks if sink in self._accounts.sinks]
+        for sink in self._asked:
             begun_at = self._accounts.begun_at(sink)
             if begun_at != self.begun.setdefault(sink, begun_at):
                 self._doubt(sink)
                 self.begun[sink] = begun_at
         if seen >= self._lies_at:
             self._lies_at = seen + LIES_EVERY_S
-            self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self.sinks}
+            self._lying = {sink: {lie.stream: lie.words for lie in self._accounts.lies(sink)} for sink in self._asked}
         if seen >= self._sweep_at:
             self._sweep()
             self._sweep_at = seen + max(1.0, len(self._roll.boots) * SWEEP_S_A_BOOT)
@@ -114,11 +117,11 @@ class Assessor:
     def _look(self, boot: Boot, passed: dict[tuple[str, str], int], round_: int, seen: float, now: float) -> bool:
         """Judge one boot; whether nothing of it is open."""
         over = self._is_over(boot, round_)
-        settled = True
+        settled = len(self._asked) == len(self.sinks)
         for dataset, stream in boot.datasets.items():
             topic, name = f"lastbeat.{boot.region}.{dataset}", boot.stream(dataset)
             self._see_its_end(boot, name, stream, round_, seen)
-            for sink in self.sinks:
+            for sink in self._asked:
                 at = passed.get((sink, topic))
                 if at is None:
                     at = passed[sink, topic] = self.passed(sink, topic)
@@ -131,7 +134,7 @@ class Assessor:
                 self._note(boot, dataset, stream, sink, judged, now)
                 # A tail is asked for no more: should any of it come, the statement sees it by itself.
                 settled &= not judged.holes and (judged.proven >= facts.last or bool(judged.tail))
-            low = min((passed[sink, topic] for sink in self.sinks), default=-1)
+            low = min((passed[sink, topic] for sink in self._asked), default=-1)
             stream.prune(low, seen - boot.interval_s)
         return settled and bool(self.sinks)
 
@@ -225,7 +228,7 @@ class Assessor:
     def _see_its_end(self, boot: Boot, name: str, stream: Stream, round_: int, seen: float) -> None:
         """Numbers were given up beyond the last that a process spoke of: that is what a kill cut off. Whoever sent that
         void batch had sent all below it before, so that is as good as a last beat."""
-        for sink in self.sinks:
+        for sink in self._asked:
             tail = self._accounts.void_tail(sink, name)
             if tail is None or tail[1] <= stream.said:
                 self.killed.pop((sink, name), None)
@@ -253,9 +256,10 @@ class Assessor:
 
     def _meet_sinks(self, now: float) -> None:
         """What a sink has not had the chance to store is not asked of it: numbers of old boots that were durable before
-        it kept accounts. One that was switched off and goes on with the same account had that chance."""
+        it kept accounts. One that was switched off and goes on with the same account had that chance; so had one whose
+        account is lost for now: that is made anew from what it stored."""
         known = self._accounts.sinks
-        for sink in self.sinks.keys() - set(known):
+        for sink in self.sinks.keys() - {*known, *self._accounts.absent}:
             self._retire(sink, now)
         for sink in known:
             if sink in self.sinks:

@@ -60,6 +60,38 @@ def test_only_days_that_a_store_let_go_on_purpose_are_not_called_lost_when_its_a
     assert world.lost == {f"lake/{pay.stream}": ((41, 45),) if is_on_purpose else ((1, 30), (41, 45))}
 
 
+def test_an_account_that_is_gone_for_a_while_is_asked_for_all_once_it_is_rebuilt() -> None:
+    """The ledger was lost, and the auditor looks before its sink has begun to make it anew: nothing is called lost for
+    want of an account, what was called so before stays so, and no process, however old, is let off."""
+    world = World()
+    pay = Sender(world)
+    for number in range(5):
+        pay.log(10)
+        pay.send(lost=number == 3)
+    pay.beat()
+    world.run(3)
+    for boot in world.auditor.roll.boots.values():
+        boot.born_at -= 7_200.0
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((31, 40),)}
+    sink, kept = world.sinks.pop("lake"), world.books.positions.pop("lake")
+    world.books.absent = ["lake"]
+    numbers = world.books.numbers.pop("lake")
+    world.auditor.close()
+    world.restart("b")
+    for _ in range(3):
+        pay.beat()
+        world.run(15)
+        assert world.lost == {f"lake/{pay.stream}": ((31, 40),)}
+    numbers[pay.stream].discard(11, 20)
+    world.books.numbers["lake"], world.books.begun["lake"], world.books.absent = numbers, 2.0, []
+    world.sinks["lake"], world.books.positions["lake"] = sink, kept
+    pay.beat()
+    world.run(15)
+    assert world.lost == {f"lake/{pay.stream}": ((11, 20), (31, 40))}
+
+
 def test_what_a_sink_was_never_asked_for_is_not_asked_for_when_its_account_is_rebuilt() -> None:
     world, pay = with_a_sink_added_later()
     world.run(15)
