@@ -109,6 +109,7 @@ def played(tmp_path: Path) -> Iterator[Played]:
         made.end()
 
 
+@pytest.mark.soak
 def test_after_a_restore_all_is_back_or_named_and_nobody_is_accused(played: Played) -> None:
     kept = played.service("checkout", LASTBEAT_SPOOL=str(played.spool))
     bare = played.service("payment")
