@@ -7,8 +7,7 @@ what the ledger has read already.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -51,7 +50,7 @@ class Assessor:
         self.findings: dict[str, Finding] = {}
         self.changed: set[str] = set()
         self.unreadable: dict[str, str] = {}
-        """Findings in State that make no sense, by their keys, and why."""
+        """Rows of State that make no sense, by their keys, and why."""
         self.wrong: dict[Name, Judged] = {}
         self.killed: dict[Name, Interval] = {}
         """What a kill cut off of each stream, counted by whoever found its spool."""
@@ -304,37 +303,25 @@ class Assessor:
         """After a start, with what was kept: an account that lacks what was proven by it is older than that. A backup
         of the one was put back without the other, and all is proven again."""
         for sink in self.sinks.keys() & set(self._accounts.sinks):
-            let_go = self._accounts.let_go(sink)
-            older = [
-                name
-                for boot in self._roll.boots.values()
-                for dataset, stream in boot.datasets.items()
-                if self._unproven(boot.stream(dataset), stream, sink)
-                for name, behind in [(boot.stream(dataset), self._begins_behind(boot, dataset, sink, let_go))]
-                if self._unproven(name, stream, sink, behind)
-            ]
-            if older:
+            if any(self._lacking(sink, lambda stream, sink: (stream.spared_to(sink) + 1, stream.proven_to(sink)))):
                 log.warning("the account of %s lacks what was in it before: all is proven again", sink)
                 self._doubt(sink)
 
-    def _unproven(self, name: str, stream: Stream, sink: str, behind: int = 0) -> bool:
-        """Whether its account lacks what was proven by it, of numbers that are judged and come after `behind`."""
-        first = max(behind, stream.floor, stream.exempt.get(sink, 0)) + 1
-        proven = stream.proven_to(sink)
-        return first <= proven and bool(self._accounts.missing(sink, name, first, proven))
-
     def unjudged(self) -> dict[str, int]:
         """How many events each sink lacks below where the judging of streams begins, but for days that it let go."""
-        found: Counter[str] = Counter()
-        for sink in self.sinks.keys() & set(self._accounts.sinks):
-            let_go = self._accounts.let_go(sink)
-            for boot in self._roll.boots.values():
-                for dataset, stream in boot.datasets.items():
-                    name = boot.stream(dataset)
-                    if stream.floor and self._accounts.missing(sink, name, 1, stream.floor):
-                        behind = self._begins_behind(boot, dataset, sink, let_go)
-                        found[sink] += size(self._accounts.missing(sink, name, behind + 1, stream.floor))
-        return dict(+found)
+        lacks = {sink: size(self._lacking(sink, lambda stream, _: (1, stream.floor))) for sink in self._asked}
+        return {sink: number for sink, number in lacks.items() if number}
+
+    def _lacking(self, sink: str, of: Callable[[Stream, str], Interval]) -> Iterator[Interval]:
+        """What an account lacks of these numbers of each stream, but for days that its store let go: which they are is
+        asked of State, and only if anything is lacking."""
+        let_go: LetGo | None = None
+        for boot in self._roll.boots.values():
+            for dataset, stream in boot.datasets.items():
+                first, last = of(stream, sink)
+                if first <= last and (lacks := self._accounts.missing(sink, boot.stream(dataset), first, last)):
+                    let_go = let_go or self._accounts.let_go(sink)
+                    yield from cut(lacks, self._begins_behind(boot, dataset, sink, let_go) + 1, last)
 
     def forget(self, now: float) -> None:
         """Let go of boots that ended long ago, and of findings that are over."""

@@ -28,17 +28,18 @@ def load(state: State, roll: Roll, assessor: Assessor, seen: float) -> dict[Topi
     """Take up what was kept; where reading goes on. Raises Unavailable. A finding that makes no sense is left out: it
     stays in State, so that no statement calls anything balanced, until the same stream has a finding anew. Where what
     processes said makes no sense, their beats are read again."""
-    assessor.unreadable.clear()
+    illegible: dict[str, str] = {}
     for row in state.scan(Table.AUDIT, SAID):
         try:
             restore_chunk(roll, int(row.key.removeprefix(SAID)), row.doc, 0, seen)
         except UNREADABLE as error:
-            why = assessor.unreadable[row.key] = f"{type(error).__name__}: {error}"
-            log.error("%s can't be read (%s): it is read again from the journal's beats", row.key, why)
+            illegible[row.key] = f"{type(error).__name__}: {error}"
+            log.error("%s can't be read (%s): the beats are read again", row.key, illegible[row.key])
+    assessor.unreadable.clear()
     assessor.findings.update({each.key: each for each in read_findings(state, assessor.unreadable)})
     for key, why in assessor.unreadable.items():
-        if not key.startswith(SAID):
-            log.error("%s can't be read (%s): what it says is lost is not known; nothing counts as balanced", key, why)
+        log.error("%s can't be read (%s): what it says is lost is not known, and nothing counts as balanced", key, why)
+    assessor.unreadable.update(illegible)
     read = state.get(Table.AUDIT, READ)
     assessor.take(set(roll.boots))
     roll.touched.clear()
@@ -47,7 +48,7 @@ def load(state: State, roll: Roll, assessor: Assessor, seen: float) -> dict[Topi
     assessor.sinks.update(read.doc["sinks"])
     assessor.away.update(read.doc.get("away", {}))
     assessor.begun.update(read.doc.get("begun", {}))
-    if any(key.startswith(SAID) for key in assessor.unreadable):
+    if illegible:
         return {}  # the beats that the journal still has tell it once more
     positions = {}
     for topic, partition, offset, now, last_at, since in read.doc["partitions"]:

@@ -56,7 +56,11 @@ class Stream:
 
     def doubt(self, sink: str, from_: int) -> None:
         """What is above `from_` is to be proven again, but for what is spared."""
-        self.proven[sink] = min(self.proven_to(sink), max(from_, self.floor, self.exempt.get(sink, 0)))
+        self.proven[sink] = min(self.proven_to(sink), max(from_, self.spared_to(sink)))
+
+    def spared_to(self, sink: str) -> int:
+        """Up to where nothing was ever to be judged of it in `sink`."""
+        return max(self.floor, self.exempt.get(sink, 0))
 
     def proven_to(self, sink: str) -> int:
         """Up to where nothing is left to be judged of it in `sink`."""

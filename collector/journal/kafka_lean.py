@@ -6,21 +6,22 @@ for all its clients here, and nothing else. A release that no longer has these t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 _CHUNK_BYTES = 256 * 1024
 
 
+@cache
 def make_lean() -> None:
-    """Called twice, it does no more."""
+    """Once for the process."""
     from kafka.net.transport import KafkaTCPTransport
     from kafka.record.default_records import DefaultRecordBatch
 
-    if "_sock_recv" in vars(KafkaTCPTransport):
+    if hasattr(KafkaTCPTransport, "_sock_recv"):
         KafkaTCPTransport._sock_recv = _receive
-    before = vars(DefaultRecordBatch).get("_maybe_uncompress")
-    if before is not None and before.__module__ != __name__:
-        DefaultRecordBatch._maybe_uncompress = _unpack_once(before)
+    if hasattr(DefaultRecordBatch, "_maybe_uncompress"):
+        DefaultRecordBatch._maybe_uncompress = _unpack_once(DefaultRecordBatch._maybe_uncompress)
 
 
 def _receive(transport: Any) -> tuple[bytes, Exception | None]:

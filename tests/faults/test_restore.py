@@ -46,7 +46,6 @@ class Played:
         [port] = free_ports([0])
         self.settings = settings(self.data).model_copy(update={"gateway": GatewaySettings(port=port)})
         self.services: list[tuple[subprocess.Popen[str], str]] = []
-        self.emitted = 0
         self._up = ExitStack()
 
     def start(self, *roles: str) -> None:
@@ -68,7 +67,6 @@ class Played:
 
     def log(self, count: int) -> None:
         """Each service logs so many more."""
-        self.emitted += count
         for process, _ in self.services:
             assert process.stdin is not None
             print(count, file=process.stdin, flush=True)

@@ -168,3 +168,16 @@ def test_what_a_sink_was_never_asked_for_is_no_doubt() -> None:
     pay.beat()
     world.run(15)
     assert world.statement.head.unjudged == {}
+
+
+def test_which_days_were_let_go_is_asked_only_where_something_is_lacking() -> None:
+    """In the full form it is a question to Elasticsearch, and statements are written all day."""
+    world = World()
+    world.books.let_go = pytest.fail  # type: ignore[method-assign,assignment]
+    pay = Sender(world)
+    pay.log(10)
+    pay.send()
+    pay.beats = 700
+    pay.beat()
+    world.run(30)
+    assert (world.statement.of("lake").stored, world.statement.head.unjudged) == (10, {})
