@@ -34,6 +34,9 @@ up: .venv/.ready
 	  else echo "no chromium found: the browser tests will be skipped"; fi; }
 	@touch $@
 
+# Its hundreds of processes read what was compiled once, also where nobody else keeps bytecode.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A file's tests together: three files at a time, and then those that need the real servers, on two sets of them.
 TESTS := $(BIN)/python -m pytest -m "not soak and not bench and
 test: .venv/.browser

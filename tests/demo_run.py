@@ -14,7 +14,7 @@ CLOCK = SystemClock()
 COMMAND = (sys.executable, "-m", "compose", "demo")
 
 
-def run_once(data: Path, *options: str, within_s: float, at_least: int = 200_000) -> str:
+def run_once(data: Path, *options: str, within_s: float, at_least: int) -> str:
     """`lastbeat demo --once` in `data`: what it printed, after all that must hold in any form was found to hold."""
     began = CLOCK.monotonic()
     command = [*COMMAND, "--once", "--data", str(data), *options]

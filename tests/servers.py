@@ -20,7 +20,7 @@ import pytest
 
 from collector.elastic.removal import remove_all as remove
 from collector.settings import ElasticSettings
-from compose.stack import LINKED_PORTS, Stack
+from compose.stack import LINKED_PORTS, QUICK_START, Stack
 from shippers.clock import SystemClock
 from shippers.errors import Misconfigured, Unavailable
 
@@ -30,7 +30,7 @@ def shared_stack() -> Stack:
     """An empty stack, deleted when the run ends; nothing of it runs before it is asked for."""
     data = Path(tempfile.mkdtemp(prefix="lastbeat-stack-"))
     data.chmod(0o755)  # the servers run as another user when we are root
-    stack = Stack(data, SystemClock(), ports=LINKED_PORTS)
+    stack = Stack(data, SystemClock(), ports=LINKED_PORTS, jvm_options=QUICK_START)
 
     def end() -> None:
         stack.reset()

@@ -43,7 +43,9 @@ appender.file.strategy.max = 2
 """
 
 
-def start(home: Path, software: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
+def start(
+    home: Path, software: Path, jdk: Path, runner: Runner, ports: Sequence[int], jvm_options: Sequence[str]
+) -> Process:
     """Start it on `ports`; returns when it serves."""
     port, transport = ports
     config, pid_file, log = home / "config", home / "server.pid", home / "console.log"
@@ -56,7 +58,7 @@ def start(home: Path, software: Path, jdk: Path, runner: Runner, ports: Sequence
     runner.own(home)
     environment = {
         "ES_JAVA_HOME": str(jdk), "ES_PATH_CONF": str(config), "ES_TMPDIR": str(home / "tmp"), "HOME": str(home),
-        "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP} -Xlog:disable -Xlog:all=warning:stderr",
+        "ES_JAVA_OPTS": " ".join([f"-Xms{HEAP} -Xmx{HEAP} -Xlog:disable -Xlog:all=warning:stderr", *jvm_options]),
         "CLI_JAVA_OPTS": "-Xmx64m -XX:+UseSerialGC",
     }  # fmt: skip
     command = [str(software / "bin" / "elasticsearch"), "-d", "-p", str(pid_file)]

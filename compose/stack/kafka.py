@@ -59,7 +59,9 @@ appender.file.strategy.max=2
 """
 
 
-def start(home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int]) -> Process:
+def start(
+    home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int], jvm_options: Sequence[str]
+) -> Process:
     """Start it on `ports`: its own, its controller's and, if there are more, those of another listener and what that
     tells clients. Formats its storage the first time. Doesn't wait until it serves."""
     port, controller, *other = ports
@@ -78,7 +80,8 @@ def start(home: Path, jars: Path, jdk: Path, runner: Runner, ports: Sequence[int
     java = [str(jdk / "bin" / "java"), "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
     if not (data / "meta.properties").exists():
         _format([*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"], properties, runner)
-    pid = runner.start([*java, f"-Xmx{HEAP}", f"-Xms{HEAP}", "kafka.Kafka", str(properties)], home / "console.log", {})
+    options = [f"-Xmx{HEAP}", f"-Xms{HEAP}", *jvm_options]
+    pid = runner.start([*java, *options, "kafka.Kafka", str(properties)], home / "console.log", {})
     process = Process.of(pid)
     if process is None:
         raise ServerFailed(f"Kafka ended at once:\n{end_of(home / 'console.log')}")

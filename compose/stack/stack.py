@@ -34,6 +34,8 @@ _STARTS = 4
 _OWN_PORTS = 3
 
 Ports = Mapping[str, tuple[int, ...]]
+QUICK_START = ("-XX:TieredStopAtLevel=1",)
+"""For servers that live for minutes: Java compiles simply, which halves the CPU of a start, and slows all after it."""
 PREFERRED_PORTS: Ports = {"kafka": kafka.PREFERRED_PORTS, "elasticsearch": elastic.PREFERRED_PORTS}
 ANY_PORTS: Ports = dict.fromkeys(SERVERS, (0, 0))
 LINKED_PORTS: Ports = {"kafka": (0, 0, 0, 0), "elasticsearch": (0, 0)}
@@ -57,12 +59,19 @@ class Stack:
     """The local Kafka and Elasticsearch of one data folder.
 
     `ports` are where each is first looked for a place; where one is taken, and for ANY_PORTS, a free one is found.
+    `jvm_options` go to both, behind their own.
     """
 
     def __init__(
-        self, data: Path, clock: Clock, console: Console | None = None, *, ports: Ports = PREFERRED_PORTS
+        self,
+        data: Path,
+        clock: Clock,
+        console: Console | None = None,
+        *,
+        ports: Ports = PREFERRED_PORTS,
+        jvm_options: Sequence[str] = (),
     ) -> None:
-        self._clock, self._wanted = clock, ports
+        self._clock, self._wanted, self._jvm_options = clock, ports, jvm_options
         self._console = console or Console(quiet=True)
         self._runner = Runner.choose()
         self.home = _reachable(data.absolute() / "stack", self._runner)
@@ -155,7 +164,7 @@ class Stack:
             ports = free_ports(self._wanted[name])
         (home / "ports.json").write_text(json.dumps(ports))
         with self._console.status(f"starting {name.capitalize()} …"):
-            start(home, files, jdk, self._runner, ports).save(home / "process.json")
+            start(home, files, jdk, self._runner, ports, self._jvm_options).save(home / "process.json")
 
     def _serves(self, name: str) -> bool:
         return _SERVES[name](self.home / name, self._ports(name)[0])

@@ -1,4 +1,4 @@
-"""Every page in a real browser, on a desk and on a phone, in light and in dark; and what only a browser can do.
+"""Every page in a real browser, on a desk in light and on a phone in the dark; and what only a browser can do.
 
 Screenshots are left in the temporary folder that pytest names (`--basetemp` keeps it).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -50,24 +51,24 @@ class Viewer:
         assert self.complaints == []
 
 
-@pytest.fixture(params=["light", "dark", "phone"])
+@pytest.fixture(params=[("desk", "light"), ("phone", "dark")], ids="-".join)
 def viewer(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Viewer]:
-    context = new_context(browser, request.param)
+    context = new_context(browser, *request.param)
     yield Viewer(context, url)
     context.close()
 
 
 @pytest.fixture
 def desk(browser: Browser, url: str) -> Iterator[Viewer]:
-    context = new_context(browser, "light")
+    context = new_context(browser, "desk", "light")
     yield Viewer(context, url)
     context.close()
 
 
-def new_context(browser: Browser, look: str) -> BrowserContext:
+def new_context(browser: Browser, place: str, look: Literal["light", "dark"]) -> BrowserContext:
     return browser.new_context(
-        viewport={"width": 390, "height": 844} if look == "phone" else {"width": 1440, "height": 1000},
-        color_scheme="dark" if look == "dark" else "light",
+        viewport={"width": 390, "height": 844} if place == "phone" else {"width": 1440, "height": 1000},
+        color_scheme=look,
         timezone_id="Asia/Shanghai",
         locale="en-GB",
     )
@@ -82,11 +83,11 @@ def test_every_page_draws_in_our_theme_without_a_complaint(
         viewer.page.screenshot(path=tmp_path / f"{path or 'fleet'}-{look}.png")
         viewer.assert_well()
     ground = viewer.page.get_by_test_id("stApp").evaluate("element => getComputedStyle(element).backgroundColor")
-    assert ground == ("rgb(15, 21, 27)" if look == "dark" else "rgb(255, 255, 255)")
+    assert ground == {"desk-light": "rgb(255, 255, 255)", "phone-dark": "rgb(15, 21, 27)"}[look]
 
 
 def test_text_on_charts_can_be_read_in_the_dark(browser: Browser, url: str) -> None:
-    context = new_context(browser, "dark")
+    context = new_context(browser, "desk", "dark")
     viewer = Viewer(context, url)
     viewer.open("")
     peak = viewer.page.locator(".stVegaLiteChart .mark-text.role-mark text").first
@@ -95,7 +96,7 @@ def test_text_on_charts_can_be_read_in_the_dark(browser: Browser, url: str) -> N
 
 
 def test_on_a_phone_figures_stand_two_in_a_row_and_charts_below_the_table(browser: Browser, url: str) -> None:
-    context = new_context(browser, "phone")
+    context = new_context(browser, "phone", "light")
     viewer = Viewer(context, url)
     viewer.open("")
     boxes = [viewer.page.get_by_test_id("stMetric").nth(index).bounding_box() for index in range(3)]

@@ -348,22 +348,22 @@ def test_a_new_process_goes_on_where_the_last_one_stopped(kept: Kept) -> None:
     assert (kept.ids(), kept.dead()) == before
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("name", sorted(SINKS))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 9)), min_size=1, max_size=4), min_size=1, max_size=5)
 )
 def test_whatever_overlaps_arrives_each_number_is_stored_once(
-    tmp_path_factory: pytest.TempPathFactory, writes: list[list[tuple[int, int]]]
+    name: str, tmp_path_factory: pytest.TempPathFactory, writes: list[list[tuple[int, int]]]
 ) -> None:
-    for name, make in SINKS.items():
-        with make(tmp_path_factory.mktemp(name)) as kept:
-            offset, sent = 0, 0
-            outcomes: list[Outcome] = []
-            for write in writes:
-                records = [record(offset + i, batch(first, count)) for i, (first, count) in enumerate(write)]
-                offset, sent = offset + len(records), sent + sum(count for _, count in write)
-                outcomes += kept.sink.write(records)
-            expected = {number for write in writes for first, count in write for number in range(first, first + count)}
-            assert kept.ids() == ids(*expected)
-            assert sum(outcome.stored for outcome in outcomes) == len(expected)
-            assert sum(outcome.duplicate for outcome in outcomes) == sent - len(expected)
+    with SINKS[name](tmp_path_factory.mktemp(name)) as kept:
+        offset, sent = 0, 0
+        outcomes: list[Outcome] = []
+        for write in writes:
+            records = [record(offset + i, batch(first, count)) for i, (first, count) in enumerate(write)]
+            offset, sent = offset + len(records), sent + sum(count for _, count in write)
+            outcomes += kept.sink.write(records)
+        expected = {number for write in writes for first, count in write for number in range(first, first + count)}
+        assert kept.ids() == ids(*expected)
+        assert sum(outcome.stored for outcome in outcomes) == len(expected)
+        assert sum(outcome.duplicate for outcome in outcomes) == sent - len(expected)

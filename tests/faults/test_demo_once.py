@@ -14,8 +14,11 @@ WITHIN_S = 90.0
 
 
 @pytest.mark.timeout(240)
-def test_the_demo_runs_unattended_accounts_for_every_event_and_accuses_only_the_dead(tmp_path: Path) -> None:
-    run_once(tmp_path / "demo", within_s=WITHIN_S)
+@pytest.mark.parametrize("hours", [6, pytest.param(24, marks=pytest.mark.soak)])
+def test_the_demo_runs_unattended_accounts_for_every_event_and_accuses_only_the_dead(
+    hours: int, tmp_path: Path
+) -> None:
+    run_once(tmp_path / "demo", "--hours", str(hours), within_s=WITHIN_S, at_least=hours * 4_000)
     assert (tmp_path / "demo" / "lake").is_dir()
 
 
@@ -23,7 +26,7 @@ def test_the_demo_runs_unattended_accounts_for_every_event_and_accuses_only_the_
 def test_ctrl_c_clears_everything_up(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     with subprocess.Popen(
-        [*COMMAND, "--data", str(data)],
+        [*COMMAND, "--data", str(data), "--hours", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

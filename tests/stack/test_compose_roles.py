@@ -170,7 +170,9 @@ def _check_figures(roles: Roles) -> None:
     read = {name: figures(role.get("/metrics").text) for name, role in roles.running.items()}
     for role in roles.running.values():
         assert role.get("/health").status_code == 200
-        assert role.get("/ready").status_code == 200
+        eventually(
+            lambda role=role: role.get("/ready").status_code == 200, 30, lambda role=role: role.get("/ready").text
+        )  # type: ignore[misc]
     for name in ("indexer", "archiver"):
         names = {(figure, value) for figure, labels in read[name] for key, value in labels if key == "outcome"}
         assert names == {(f"lastbeat_{name}_events_total", kind) for kind in ("stored", "duplicate", "dead")}

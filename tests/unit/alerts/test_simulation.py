@@ -206,12 +206,12 @@ def assert_promise(run: Trouble) -> None:
     assert not alive.intersection(down), alive.intersection(down)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_trouble_accuses_nobody_healthy_and_hides_no_death(seed: int, tmp_path: Path) -> None:
     assert_promise(play(seed, tmp_path, 420))
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(1000, 1200))
+@pytest.mark.parametrize("seed", range(6, 206))
 def test_much_random_trouble_accuses_nobody_healthy_and_hides_no_death(seed: int, tmp_path: Path) -> None:
     assert_promise(play(seed, tmp_path, 600))

@@ -18,7 +18,7 @@ from shippers.batch import DATASETS
 from tests.unit.audit.books import Sender, World
 
 ALLOWED_S = 5.0
-FEW, ALL = range(8), range(8, 100)
+FEW, ALL = range(4), range(4, 100)
 
 
 class AtOnce(Executor):

@@ -209,7 +209,7 @@ _VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(_NAMES, _VALUES, max_size=8))
 @example({"a": {"b": 1}, "a.b": 2, "measures": {"a.b": 3}, "labels": {"a.b": "4"}})
 def test_any_object_becomes_one_line_that_every_store_takes(doc: dict[str, Any]) -> None:
@@ -234,7 +234,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_an_event_or_refused(body: bytes) -> None:
     with contextlib.suppress(Unreadable):

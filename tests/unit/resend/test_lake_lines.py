@@ -103,7 +103,7 @@ def lines_of(events: list[dict[str, Any]], at: str, numbers: dict[str, str]) -> 
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({}, optional=parts), min_size=1, max_size=6),
     moments,
@@ -113,7 +113,7 @@ def test_an_event_comes_back_as_the_same_row(events: list[dict[str, Any]], at: s
     check("business", lines_of(events, at, numbers))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.fixed_dictionaries({"heartbeat": beat | st.none()}), min_size=1, max_size=4), moments)
 def test_a_heartbeat_comes_back_as_the_same_row(events: list[dict[str, Any]], at: str) -> None:
     check("heartbeat", lines_of(events, at, {}))
