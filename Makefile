@@ -37,11 +37,9 @@ up: .venv/.ready
 # Its hundreds of processes read what was compiled once, also where nobody else keeps bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-# A file's tests together: three files at a time, and then those that need the real servers, on two sets of them.
-TESTS := $(BIN)/python -m pytest -m "not soak and not bench and
+# Three workers; which tests share one is decided in tests/conftest.py.
 test: .venv/.browser
-	@$(TESTS) not servers" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
-	@$(TESTS) servers" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak and not bench" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: .venv/.browser
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

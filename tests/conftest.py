@@ -1,25 +1,48 @@
-"""Marks the tests that need the real servers, so that they run apart from the others, on one or two sets of them.
+"""Which tests share a worker: all that need the real servers, of which there is one set, and elsewhere each file's.
 
-Of the others, what takes long begins first, so that nobody waits for it at the end.
+What takes long begins first, so that nobody waits for it at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-_LONG = ("tests/faults/test_sight.py", "tests/faults/test_demo_once.py", "tests/browser", "tests/faults")
+_LONG = (
+    "tests/stack",
+    "tests/contracts",
+    "tests/faults/test_sight.py",
+    "tests/faults/test_demo_once.py",
+    "tests/browser",
+    "tests/faults",
+)
+
+
+class _Together(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return "servers" if _needs_servers(nodeid) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
+    return _Together(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     for item in items:
-        if item.nodeid.startswith("tests/stack/") or "[elastic" in item.nodeid:
+        if _needs_servers(item.nodeid):
             item.add_marker("servers")
     yield
-    items.sort(key=_place)
+    items.sort(key=lambda item: _place(item.nodeid))
 
 
-def _place(item: pytest.Item) -> int:
-    return next((place for place, prefix in enumerate(_LONG) if item.nodeid.startswith(prefix)), len(_LONG))
+def _needs_servers(nodeid: str) -> bool:
+    return nodeid.startswith("tests/stack/") or (nodeid.startswith("tests/contracts/") and "[elastic" in nodeid)
+
+
+def _place(nodeid: str) -> int:
+    return next((place for place, prefix in enumerate(_LONG) if nodeid.startswith(prefix)), len(_LONG))

@@ -46,7 +46,7 @@ def topics_of(stack: Stack, prefix: str) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("hours", [1, pytest.param(24, marks=pytest.mark.soak)])
 def test_the_demo_on_servers_accounts_for_every_event_twice_and_removes_only_its_own(
     hours: int, bootstrap: str, elasticsearch: str, stack: Stack
 ) -> None:

@@ -284,7 +284,7 @@ def test_a_broker_that_hangs_keeps_no_indexer_from_ending_in_order_within_ten_se
             member.wait()
 
 
-@pytest.mark.parametrize("rebalances", [3, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("rebalances", [2, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_twenty_rebalances_a_minute_lose_nothing_and_commit_nothing_unsettled(
     journal: KafkaJournal, kafka_settings: KafkaSettings, tmp_path: Path, rebalances: int
 ) -> None:

@@ -39,6 +39,12 @@ class Boards:
         return "\n".join(f"{getattr(part, 'label', '')} {part.value}" for part in parts).replace("\\", "")
 
 
+@pytest.fixture(autouse=True)
+def no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each AppTest would look through all that is installed for components, which a server does once."""
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+
+
 @pytest.fixture
 def ports() -> Iterator[Given]:
     st.cache_resource.clear()
