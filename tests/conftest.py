@@ -1,6 +1,7 @@
 """Which tests share a worker: all that need the real servers, of which there is one set, and elsewhere each file's.
 
-What takes long begins first, so that nobody waits for it at the end.
+What takes long begins first, so that nobody waits for it at the end. Of those on servers, the ones that mostly wait
+come first, while the other workers are busy, and the ones that mostly compute come last.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 _LONG = (
-    "tests/stack",
-    "tests/contracts",
+    "tests/stack/test_demo_stack.py",
+    "tests/stack/test_kafka",
+    "tests/stack/test_compose_roles.py",
     "tests/faults/test_sight.py",
     "tests/faults/test_demo_once.py",
     "tests/browser",
     "tests/faults",
+    "tests/unit",
 )
 
 

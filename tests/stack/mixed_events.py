@@ -38,7 +38,7 @@ def boots() -> Iterator[tuple[str, str, str]]:
                 yield region, service, f"{service}-{number}"
 
 
-def events(seed: int = 7, each: int = 260) -> list[Event]:
+def events(seed: int = 7, each: int = 160) -> list[Event]:
     """What the processes say, in the order of each; times repeat within and between them."""
     rng = random.Random(seed)
     found = []
