@@ -1,7 +1,7 @@
 """Which tests share a worker: all that need the real servers, of which there is one set, and elsewhere each file's.
 
-What takes long begins first, so that nobody waits for it at the end. Of those on servers, the ones that mostly wait
-come first, while the other workers are busy, and the ones that mostly compute come last.
+What takes long begins first, so that nobody waits for it at the end. Of those on servers, the ones with an eye on the
+clock come last, when the other workers are done.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 _LONG = (
-    "tests/stack/test_demo_stack.py",
-    "tests/stack/test_kafka",
-    "tests/stack/test_compose_roles.py",
+    "tests/stack",
+    "tests/contracts",
     "tests/faults/test_sight.py",
     "tests/faults/test_demo_once.py",
     "tests/browser",
     "tests/faults",
-    "tests/unit",
 )
+_TIMED = ("tests/stack/test_compose_roles.py", "tests/stack/test_kafka_faults.py", "tests/stack/test_demo_stack.py")
 
 
 class _Together(LoadFileScheduling):
@@ -48,4 +47,6 @@ def _needs_servers(nodeid: str) -> bool:
 
 
 def _place(nodeid: str) -> int:
+    if nodeid.startswith(_TIMED):
+        return len(_LONG) + 1
     return next((place for place, prefix in enumerate(_LONG) if nodeid.startswith(prefix)), len(_LONG))

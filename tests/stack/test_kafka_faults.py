@@ -67,6 +67,13 @@ def within(seconds: float, doing: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def stop(pid: int) -> None:
+    """SIGSTOP, and wait until it holds: until then one of its threads may still answer."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
+    within(5, "all its threads stand", lambda: all(" T " in task.read_text() for task in tasks))
+
+
 def answers(reader: Reader) -> bool:
     try:
         reader.poll(1000, 0.2)
@@ -148,7 +155,7 @@ def test_a_broker_that_hangs_holds_nobody_up_and_all_goes_on_after_it(
     assert broker
     with closing(journal.reader("lake", ["business"])) as reader:
         read = read_count(reader, 1)
-        os.kill(broker.pid, signal.SIGSTOP)
+        stop(broker.pid)
         try:
             for _ in range(3):
                 began = time.monotonic()
@@ -230,7 +237,7 @@ def test_what_is_under_way_is_bounded_in_bytes(kafka_settings: KafkaSettings, st
     assert broker
     with closing(KafkaJournal(settings, CLOCK)) as journal:
         journal.append([batch(1)])
-        os.kill(broker.pid, signal.SIGSTOP)
+        stop(broker.pid)
         try:
 
             def append() -> None:
@@ -270,7 +277,7 @@ def test_a_broker_that_hangs_keeps_no_indexer_from_ending_in_order_within_ten_se
             within(60, "it reads", lambda: (tmp_path / "first").stat().st_size > 0)
             members.append(indexer(kafka_settings, tmp_path / "newcomer"))
             time.sleep(1.5)  # by now it joins, and the first one is asked to join again
-            os.kill(broker.pid, signal.SIGSTOP)
+            stop(broker.pid)
             asked = time.monotonic()
             for member in members:
                 member.terminate()
