@@ -6,6 +6,7 @@ that it didn't start. It is not for production: one node each, no authentication
 
 from __future__ import annotations
 
-from .stack import ANY_PORTS, LINKED_PORTS, QUICK_START, Stack
+from .java import QUICK_START
+from .stack import ANY_PORTS, LINKED_PORTS, Stack
 
 __all__ = ["ANY_PORTS", "LINKED_PORTS", "QUICK_START", "Stack"]

@@ -18,6 +18,8 @@ from .server import Runner
 
 OLDEST = 21
 MODULES = frozenset({"jdk.jdi", "jdk.incubator.vector"})
+QUICK_START = ("-XX:TieredStopAtLevel=1",)
+"""For what lives for minutes: Java compiles simply, which halves the CPU of a start, and slows all after it."""
 _FOLDERS = (
     "/usr/lib/jvm/*", "/usr/java/*", "/opt/java/*", "/opt/jdk*", "/opt/*jdk*", "~/.sdkman/candidates/java/*",
     "~/.jdks/*", "/Library/Java/JavaVirtualMachines/*/Contents/Home", "/opt/homebrew/opt/openjdk*",

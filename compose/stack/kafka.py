@@ -11,6 +11,7 @@ from pathlib import Path
 from collector.journal.kafka_link import connected_admin
 from collector.settings import KafkaSettings
 
+from .java import QUICK_START
 from .server import Process, Runner, ServerFailed, end_of
 
 HEAP = "384m"
@@ -79,7 +80,7 @@ def start(
     runner.own(home)
     java = [str(jdk / "bin" / "java"), "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
     if not (data / "meta.properties").exists():
-        _format([*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"], properties, runner)
+        _format([*java, "-Xmx128m", *QUICK_START, "kafka.tools.StorageTool"], properties, runner)
     options = [f"-Xmx{HEAP}", f"-Xms{HEAP}", *jvm_options]
     pid = runner.start([*java, *options, "kafka.Kafka", str(properties)], home / "console.log", {})
     process = Process.of(pid)

@@ -34,8 +34,6 @@ _STARTS = 4
 _OWN_PORTS = 3
 
 Ports = Mapping[str, tuple[int, ...]]
-QUICK_START = ("-XX:TieredStopAtLevel=1",)
-"""For servers that live for minutes: Java compiles simply, which halves the CPU of a start, and slows all after it."""
 PREFERRED_PORTS: Ports = {"kafka": kafka.PREFERRED_PORTS, "elasticsearch": elastic.PREFERRED_PORTS}
 ANY_PORTS: Ports = dict.fromkeys(SERVERS, (0, 0))
 LINKED_PORTS: Ports = {"kafka": (0, 0, 0, 0), "elasticsearch": (0, 0)}

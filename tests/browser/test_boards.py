@@ -51,7 +51,10 @@ class Viewer:
         assert self.complaints == []
 
 
-@pytest.fixture(params=[("desk", "light"), ("phone", "dark")], ids="-".join)
+RARE = [pytest.param(look, marks=pytest.mark.soak) for look in (("desk", "dark"), ("phone", "light"))]
+
+
+@pytest.fixture(params=[("desk", "light"), ("phone", "dark"), *RARE], ids="-".join)
 def viewer(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Viewer]:
     context = new_context(browser, *request.param)
     yield Viewer(context, url)
@@ -83,7 +86,7 @@ def test_every_page_draws_in_our_theme_without_a_complaint(
         viewer.page.screenshot(path=tmp_path / f"{path or 'fleet'}-{look}.png")
         viewer.assert_well()
     ground = viewer.page.get_by_test_id("stApp").evaluate("element => getComputedStyle(element).backgroundColor")
-    assert ground == {"desk-light": "rgb(255, 255, 255)", "phone-dark": "rgb(15, 21, 27)"}[look]
+    assert ground == ("rgb(15, 21, 27)" if look.endswith("dark") else "rgb(255, 255, 255)")
 
 
 def test_text_on_charts_can_be_read_in_the_dark(browser: Browser, url: str) -> None:

@@ -86,7 +86,7 @@ def kill_and_go_on(lake: Path, kills: int, seed: int) -> None:
             code, now = run(lake, 6, lines=rng.randint(1, 1_000))
         settled, killed = max(settled, now), killed + (code != 0)
         check(lake, settled)
-    assert killed >= kills // 2, "the writer was done before it could be killed often enough"
+    assert killed >= min(kills, 5), "the writer was done before it could be killed often enough"
     assert run(lake, 200)[0] == 0
     assert (ids_in(lake), dead_in(lake)) == expected(len(records()))
 
