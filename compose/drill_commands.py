@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from .drill.table import show
 from .running import find
 from .settings import writable
 from .stack import LINKED_PORTS, Stack
+from .stopping import stop_on_signal
 
 SENDERS = 12
 RATE = 4_500.0
@@ -38,9 +37,7 @@ def run(stack: bool, minutes: float | None, seed: int | None, faults: list[str],
     schedule = plan(seed, SPAN_S if minutes is None else 60 * minutes, form, SENDERS, faults)
     console.print(f"[bold]● lastbeat drill[/bold] · seed {seed} · {form}; again: lastbeat drill "
                   f"{'--stack ' if stack else ''}--seed {seed}{_again(minutes, faults)}")  # fmt: skip
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signal()
     clock = SystemClock()
     with ExitStack() as opened:
         data = writable(keep.absolute()) if keep else Path(tempfile.mkdtemp(prefix="lastbeat-drill-"))
@@ -65,9 +62,7 @@ def run_observe(config: Path | None, minutes: float | None) -> int:
     """Read and count on the platform of these settings. Returns the exit code: 0 if there was something to count, and
     nothing is missing or double."""
     console = Console(highlight=False)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signal()
     seconds = 60 * (1.0 if minutes is None else minutes)
     with console.status(f"reading for {seconds:g} s; nothing is broken …"):
         observed = observe(find(config), SystemClock(), seconds, stop)

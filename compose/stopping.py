@@ -1,8 +1,10 @@
 """What Ctrl-C and SIGTERM lead to: an event that is set, by a thread of its own.
 
-A handler runs between any two instructions of the main thread: in a wait for that very event, or in the handler of
-the signal before (Ctrl-C reaches a whole process group, whose parent then sends SIGTERM). Setting the event right there
-waits for a lock that only the interrupted code can give back, for ever. It never takes one in the main thread.
+A handler in Python runs between any two instructions of the main thread: in a wait for that very event, or in the
+handler of the signal before (Ctrl-C reaches a whole process group, whose parent then sends SIGTERM). Setting the event
+right there waits for a lock that only the interrupted code can give back, for ever. Nor does it always run: not before
+the main thread wakes, which a signal that comes in the moment before it waits, or to another thread, doesn't do. So
+the main thread has no part in this: the interpreter writes to a pipe as the signal comes, and the thread reads that.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
-from queue import SimpleQueue
 from typing import NoReturn
 
 from shippers.clock import SystemClock
@@ -29,10 +30,13 @@ def stop_on_signal(signals: Iterable[signal.Signals] = BOTH, *, within_s: float 
     With `within_s`, the process ends so long after the first of them, with exit code 1, whatever hangs in it. Nothing
     is lost by that: what isn't settled is not committed, and is read again.
     """
-    stop, came = threading.Event(), SimpleQueue[None]()
+    stop, wanted = threading.Event(), set(signals)
+    came, written = os.pipe()
+    os.set_blocking(written, False)
 
     def obey() -> None:
-        came.get()
+        while wanted.isdisjoint(os.read(came, 4096)):
+            pass
         stop.set()
         if within_s is not None:
             SystemClock().wait(threading.Event(), within_s)
@@ -40,8 +44,9 @@ def stop_on_signal(signals: Iterable[signal.Signals] = BOTH, *, within_s: float 
             os._exit(1)
 
     threading.Thread(target=obey, name="lastbeat-stop", daemon=True).start()
-    for number in signals:
-        signal.signal(number, lambda *_: came.put(None))  # of all queues only this one may be interrupted by itself
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    for number in wanted:
+        signal.signal(number, lambda *_: None)
     return stop
 
 

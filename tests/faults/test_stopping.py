@@ -22,6 +22,21 @@ assert stop.wait(10)
 sys.settrace(None)
 print("ended in order")
 """
+TO_ANOTHER_THREAD = """
+import signal, threading
+from compose.stopping import stop_on_signal
+
+def take_it():
+    begun.wait()
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+begun = threading.Event()
+threading.Thread(target=take_it, daemon=True).start()
+stop = stop_on_signal()
+begun.set()
+stop.wait()
+print("ended in order")
+"""
 DEAF = """
 import threading
 from compose.stopping import stop_on_signal
@@ -71,6 +86,11 @@ def test_a_signal_at_any_line_of_a_wait_for_the_stop_ends_it() -> None:
 def test_a_second_signal_at_any_line_of_what_the_first_one_does_hangs_nothing() -> None:
     script = SIGNAL_AT_EVERY_LINE.format(first="signal.raise_signal(signal.SIGTERM)")
     assert ended(start(script)) == (0, "ended in order\n", "")
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_ends_a_wait_without_a_limit() -> None:
+    """The kernel may give it to any thread; and one that comes in the moment before the wait wakes nobody either."""
+    assert ended(start(TO_ANOTHER_THREAD)) == (0, "ended in order\n", "")
 
 
 def test_what_hangs_when_it_was_told_to_stop_is_ended_all_the_same() -> None:
