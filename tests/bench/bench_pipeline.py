@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +20,7 @@ from shippers.batch import Batch
 from shippers.errors import LastbeatError
 from tests.bench import rsyslog
 from tests.bench.bench_elastic import CLOCK, batches_of, straight
+from tests.bench.indexing import index
 from tests.bench.report import Report
 from tests.servers import elastic_settings, kafka_bootstrap, remove
 
@@ -59,7 +57,7 @@ def _beside_straight(report: Report, size: int, limit: float, warming: int = 0) 
             for which in ("ours", "straight") if turn % 2 else ("straight", "ours"):
                 _wait_merged(settings)
                 if which == "ours":
-                    ours.append(_index(settings, kafka, EVENTS))
+                    ours.append(index(settings, kafka, EVENTS))
                 else:
                     direct.append(straight(settings, again))
         finally:
@@ -87,7 +85,7 @@ def _catch_up(report: Report) -> None:
         coming = _spread(batches_of("live0000", 200, LIVE * 60))
         live = threading.Thread(target=_go_on, args=(kafka, coming, stop), daemon=True)
         live.start()
-        found = _index(settings, kafka, BACKLOG)
+        found = index(settings, kafka, BACKLOG)
         stop.set()
         live.join()
     finally:
@@ -188,13 +186,6 @@ def _append(kafka: KafkaSettings, batches: Sequence[Batch]) -> None:
     with closing(KafkaJournal(kafka, CLOCK)) as journal:
         for at in range(0, len(batches), 100):
             journal.append(batches[at : at + 100])
-
-
-def _index(settings: ElasticSettings, kafka: KafkaSettings, events: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.bench.indexing", kafka.bootstrap, settings.urls[0], settings.prefix]
-    done = subprocess.run([*command, "bench", str(events)], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _others(values: Iterable[float]) -> str:

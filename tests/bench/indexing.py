@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -20,6 +21,14 @@ from compose.memory import collect_rarely, keep_buffers
 from shippers.clock import SystemClock
 
 CLOCK = SystemClock()
+
+
+def index(settings: ElasticSettings, kafka: KafkaSettings, events: int) -> dict[str, float]:
+    """Start that process and wait for it; what it tells."""
+    command = [sys.executable, "-m", "tests.bench.indexing", kafka.bootstrap, settings.urls[0], settings.prefix]
+    done = subprocess.run([*command, "bench", str(events)], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main(bootstrap: str, elasticsearch: str, prefix: str, group: str, events: int) -> None:

@@ -155,14 +155,18 @@ def test_every_role_does_its_part_and_a_stop_under_load_loses_nothing(
 
 
 def _shared(roles: Roles) -> bool:
-    """Whether both indexers read some partitions, no partition twice, and all events have been told."""
-    read = [_partitions(roles, name) for name in ("indexer", "indexer-2")]
-    return all(read) and not read[0] & read[1] and len(read[0] | read[1]) >= 8 + 2
+    """Whether both indexers have begun some partitions, none twice, and the archiver all that they have."""
+    first, second, archived = (_read_by(roles, name) for name in ("indexer", "indexer-2", "archiver"))
+    everything = first | second
+    return bool(first and second) and not first & second and len(everything) >= 8 + 2 and archived == everything
 
 
-def _partitions(roles: Roles, name: str) -> set[frozenset[tuple[str, str]]]:
+def _read_by(roles: Roles, name: str) -> set[frozenset[tuple[str, str]]]:
+    """The partitions that it reads; none while it has yet to begin one that came."""
+    role = name.partition("-")[0]
     read = figures(roles.running[name].get("/metrics").text)
-    return {labels for figure, labels in read if figure == "lastbeat_indexer_lag"}
+    came = {labels for figure, labels in read if figure == f"lastbeat_{role}_lag"}
+    return came if read[f"lastbeat_{role}_partitions", frozenset()] == len(came) else set()
 
 
 def _check_figures(roles: Roles) -> None:
@@ -170,9 +174,8 @@ def _check_figures(roles: Roles) -> None:
     read = {name: figures(role.get("/metrics").text) for name, role in roles.running.items()}
     for role in roles.running.values():
         assert role.get("/health").status_code == 200
-        eventually(
-            lambda role=role: role.get("/ready").status_code == 200, 30, lambda role=role: role.get("/ready").text
-        )  # type: ignore[misc]
+        ready = role.get("/ready")
+        assert ready.status_code == 200, ready.text
     for name in ("indexer", "archiver"):
         names = {(figure, value) for figure, labels in read[name] for key, value in labels if key == "outcome"}
         assert names == {(f"lastbeat_{name}_events_total", kind) for kind in ("stored", "duplicate", "dead")}
