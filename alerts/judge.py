@@ -70,6 +70,7 @@ class Judge:
                 self._roster.turn(process, found_verdict)
 
     def _decide(self) -> None:
+        held: set[tuple[Service, tuple[Scope, ...]]] = set()  # asked once for all of a service's processes in one place
         for process in list(self._suspects):
             if process not in self._suspects or not process.path.partition.caught_up:
                 continue
@@ -85,7 +86,9 @@ class Judge:
             elif process.instance.refused is not None:
                 self._refuse(process)
             elif not _is_awaited(process) and not self._joins_outage(process):
-                self._place(process)
+                fate = process.instance.service, process.scopes
+                if fate not in held and self._place(process) is Cause.HOLD:
+                    held.add(fate)
 
     def _refuse(self, process: Process) -> None:
         refusal = process.instance.refused
@@ -108,18 +111,21 @@ class Judge:
                 return True
         return False
 
-    def _place(self, process: Process) -> None:
+    def _place(self, process: Process) -> Cause | None:
+        """Whose death it was found to be; None if it has yet to be awaited."""
         silence = _silence(process)
         waits_for = self._suspects[process]
         if waits_for is not None and waits_for.heard_s < silence.missing_s:
             self._suspects[process] = None
             if waits_for.silent > 1:  # others missed their beats too: it was cut off, not merely between beats
                 waits_for.come_back(process.path.partition.pulse)
-                return  # to be awaited from here
-        facts = [scope.facts(lambda other: _together(process, other)) for scope in process.scopes]
+                return None  # to be awaited from here
+        is_with = functools.partial(_together, process)
+        is_overdue = functools.partial(self._is_overdue, process.policy.allowed_s)
+        facts = [scope.facts(is_with, is_overdue) for scope in process.scopes]
         placement = place(silence, facts)
         if placement.cause is Cause.HOLD:
-            self._suspects[process] = process.scopes[placement.index]
+            self._suspects[process] = process.scopes[placement.index] if placement.whole else None
         elif placement.cause is Cause.SCOPE:
             self._open_outage(process, placement, facts)
         elif placement.cause is Cause.OWN and not _may_resume(process):
@@ -130,6 +136,11 @@ class Judge:
             }
             self._roster.turn(process, Verdict.DOWN)
             self._roster.match_successors(process.instance)
+        return placement.cause
+
+    def _is_overdue(self, allowed_s: float, other: Process) -> bool:
+        """Whether it is past its own deadline, or silent for longer than the one in question is allowed to be."""
+        return other in self._suspects or not other.live or other.silent_s > allowed_s
 
     # --- outages ---
 

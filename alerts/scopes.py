@@ -7,8 +7,8 @@ last heard, so that the decision (`place`) costs nothing per process. Times are 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -45,13 +45,16 @@ class Silence:
 @dataclass(frozen=True, slots=True)
 class ScopeFacts:
     """What a scope can testify: services live (or cut off) in it, how many of them are silent, how many of these since
-    about the same moment, and how long ago anybody in it was heard."""
+    about the same moment, and how long ago anybody in it was heard; and how many of the silent ones, and of those since
+    the same moment, are overdue: silent for longer than is allowed."""
 
     name: str
     live: int
     silent: int
     together: int
     heard_s: float
+    overdue: int
+    overdue_together: int
 
     @property
     def share(self) -> float:
@@ -95,8 +98,9 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
     """Decide whose death it is. `scopes` are those the process belongs to, the widest first.
 
     A scope with somebody heard since the process's own beat was overdue is alive. One that is silent as a whole, and
-    has MIN_SERVICES: its own incident once half of its services are overdue; until then nobody can tell. In a scope
-    that is alive, half of the services silent at once are still one event, told for the scope they fill the most. A
+    has MIN_SERVICES: its own incident once half of its services are late, and MIN_SERVICES for longer than is allowed;
+    until then nobody can tell: somebody may have died just before a cut that is over soon. In a scope that is alive,
+    half of the services silent at once are still one event, told in the same way for the scope they fill the most. A
     process that was given up by its scope's return has had its chance: if the scope is alive, the death is its own.
     """
     partial = -1
@@ -104,11 +108,12 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
         if scope.live < MIN_SERVICES:
             continue
         if scope.heard_s >= silence.missing_s:
-            return Placement(Cause.SCOPE if scope.is_silent else Cause.HOLD, index, whole=True)
+            lasts = scope.is_silent and scope.overdue >= MIN_SERVICES
+            return Placement(Cause.SCOPE if lasts else Cause.HOLD, index, whole=True)
         if scope.fell_silent and (partial < 0 or scope.share > scopes[partial].share):
             partial = index
     if partial >= 0 and not silence.released:
-        return Placement(Cause.SCOPE, partial)
+        return Placement(Cause.SCOPE if scopes[partial].overdue_together >= MIN_SERVICES else Cause.HOLD, partial)
     return Placement(Cause.OWN)
 
 
@@ -214,14 +219,25 @@ class Scope:
         elif held[0] == held[1]:
             self.silent += 1
 
-    def facts(self, is_with: Callable[[Process], bool]) -> ScopeFacts:
-        """What it can testify. Silent together are the services whose processes all are `is_with` the one in question:
-        silent since about the same moment."""
-        facts = ScopeFacts(self.key, self.live, self.silent, self.silent, self.heard_s)
+    def facts(self, is_with: Callable[[Process], bool], is_overdue: Callable[[Process], bool]) -> ScopeFacts:
+        """What it can testify. Silent together are the services whose processes all are `is_with` the one in question,
+        silent since about the same moment; overdue are those whose processes all are."""
+        facts = ScopeFacts(self.key, self.live, self.silent, self.silent, self.heard_s, 0, 0)
         if not facts.is_silent:  # then a part of the silent ones is too few as well
             return facts
-        late: dict[str, int] = {}
+        together: Counter[str] = Counter()
+        overdue: Counter[str] = Counter()
+        both: Counter[str] = Counter()
         for process in self.late:
-            if process.live and is_with(process):  # who is cut off already has its incident
-                late[process.service_key] = late.get(process.service_key, 0) + 1
-        return replace(facts, together=sum(self._counts[service][0] == many for service, many in late.items()))
+            service, too_long = process.service_key, is_overdue(process)
+            at_once = process.live and is_with(process)  # who is cut off already has its incident
+            together[service] += at_once
+            overdue[service] += too_long
+            both[service] += at_once and too_long
+        return replace(
+            facts, together=self._all_of(together), overdue=self._all_of(overdue), overdue_together=self._all_of(both)
+        )
+
+    def _all_of(self, processes: Mapping[str, int]) -> int:
+        """Of how many services these are all processes."""
+        return sum(self._counts[service][0] == many for service, many in processes.items())

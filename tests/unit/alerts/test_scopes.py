@@ -12,8 +12,12 @@ from alerts.sight import Pulse
 SILENT = Silence(age_s=30, interval_s=10, tolerance_s=2)  # its beat has been missing for 18 s
 
 
-def scope(live: int, silent: int, heard_s: float, together: int | None = None) -> ScopeFacts:
-    return ScopeFacts("scope", live, silent, silent if together is None else together, heard_s)
+def scope(
+    live: int, silent: int, heard_s: float, together: int | None = None, overdue: int | None = None
+) -> ScopeFacts:
+    together = silent if together is None else together
+    overdue = silent if overdue is None else overdue
+    return ScopeFacts("scope", live, silent, together, heard_s, overdue, min(together, overdue))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,11 @@ def scope(live: int, silent: int, heard_s: float, together: int | None = None) -
         # a scope that is silent as a whole, its members since different moments; half of a living one, but not at once
         ([scope(10, 10, 25, together=1)], Placement(Cause.SCOPE, 0, whole=True)),
         ([scope(10, 6, 2, together=2)], Placement(Cause.OWN)),
+        # many are late, but too few for longer than is allowed: it may be over soon
+        ([scope(10, 10, 25, overdue=2)], Placement(Cause.HOLD, 0, whole=True)),
+        ([scope(10, 10, 25, overdue=3)], Placement(Cause.SCOPE, 0, whole=True)),
+        ([scope(10, 6, 2, overdue=2)], Placement(Cause.HOLD, 0)),
+        ([scope(10, 6, 2, overdue=3)], Placement(Cause.SCOPE, 0)),
         ([], Placement(Cause.OWN)),
     ],
 )
@@ -58,7 +67,12 @@ def test_who_was_given_up_by_its_scopes_return_dies_its_own_death_if_the_scope_l
 
 
 facts = st.builds(
-    scope, live=st.integers(0, 50), silent=st.integers(0, 50), heard_s=st.floats(0, 1e4), together=st.integers(0, 50)
+    scope,
+    live=st.integers(0, 50),
+    silent=st.integers(0, 50),
+    heard_s=st.floats(0, 1e4),
+    together=st.integers(0, 50),
+    overdue=st.integers(0, 50),
 )
 silences = st.builds(Silence, st.floats(0, 1e4), st.floats(0.2, 60), st.floats(0, 2), st.booleans())
 
@@ -73,6 +87,7 @@ def test_nobody_is_accused_while_a_scope_of_his_that_could_tell_is_silent(
     if placement.cause is Cause.SCOPE:
         chosen = scopes[placement.index]
         assert chosen.is_silent if placement.whole else chosen.fell_silent
+        assert (chosen.overdue if placement.whole else chosen.overdue_together) >= 3
 
 
 def scope_of(services: int, late_s: float = 12.0) -> tuple[Scope, Pulse]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from alerts.staleness import Verdict
 from tests.unit.alerts.world import SERVICES, World, canary
 
@@ -91,6 +93,23 @@ def test_a_cut_too_short_for_an_outage_accuses_nobody_right_after_it(tmp_path: P
     world.cut = set()  # four are heard at once, the impatient one only after its deadline
     world.run(60)
     assert world.told() == []
+
+
+@pytest.mark.parametrize("others", [(), ("e", "f", "g")], ids=["a whole region", "a part of it"])
+def test_a_death_just_before_a_cut_that_is_soon_over_is_a_death_and_no_outage(
+    tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    world = World(tmp_path)
+    world.start("dead", "a", "b", "c", "d", *others, interval_s=10.0, grace_s=20.0)
+    world.run(60.5)
+    world.kill("dead")
+    world.run(11.5)
+    world.cut = {"a", "b", "c", "d"}
+    world.run(19.5)  # less than their grace; the dead one's time is over
+    assert world.told() == []
+    world.cut = set()
+    world.run(60)
+    assert world.told() == ["down dead: firing"]
 
 
 def test_one_that_fell_silent_last_has_time_after_an_outage_that_it_was_no_part_of(tmp_path: Path) -> None:
