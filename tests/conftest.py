@@ -1,4 +1,5 @@
-"""Which tests share a worker: all that need the real servers, of which there is one set, and elsewhere each file's.
+"""Which tests share a worker: all that break the real servers or need both, of which there is one set; the contracts
+on Elasticsearch, which has a second one for that; and elsewhere each file's.
 
 What takes long begins first, so that nobody waits for it at the end. Of those on servers, the ones with an eye on the
 clock come last, when the other workers are done.
@@ -25,7 +26,7 @@ _TIMED = ("tests/stack/test_compose_roles.py", "tests/stack/test_kafka_faults.py
 
 class _Together(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return "servers" if _needs_servers(nodeid) else super()._split_scope(nodeid)
+        return _servers(nodeid) or super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -36,14 +37,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     for item in items:
-        if _needs_servers(item.nodeid):
+        if _servers(item.nodeid):
             item.add_marker("servers")
     yield
     items.sort(key=lambda item: _place(item.nodeid))
 
 
-def _needs_servers(nodeid: str) -> bool:
-    return nodeid.startswith("tests/stack/") or (nodeid.startswith("tests/contracts/") and "[elastic" in nodeid)
+def _servers(nodeid: str) -> str:
+    """The real servers that a test needs; '' if none."""
+    if nodeid.startswith("tests/contracts/") and "[elastic" in nodeid:
+        return "elasticsearch"
+    return "servers" if nodeid.startswith("tests/stack/") else ""
 
 
 def _place(nodeid: str) -> int:
