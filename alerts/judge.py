@@ -7,6 +7,7 @@ just happened, so that a restart, or a decision made twice, comes to the same.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 from . import reasons
@@ -70,7 +71,7 @@ class Judge:
                 self._roster.turn(process, found_verdict)
 
     def _decide(self) -> None:
-        held: set[tuple[Service, tuple[Scope, ...]]] = set()  # asked once for all of a service's processes in one place
+        held: set[tuple[Scope, ...]] = set()  # where nobody can tell yet, asked once for all who are there
         for process in list(self._suspects):
             if process not in self._suspects or not process.path.partition.caught_up:
                 continue
@@ -85,10 +86,10 @@ class Judge:
                 process.path.schedule(process, until)
             elif process.instance.refused is not None:
                 self._refuse(process)
-            elif not _is_awaited(process) and not self._joins_outage(process):
-                fate = process.instance.service, process.scopes
-                if fate not in held and self._place(process) is Cause.HOLD:
-                    held.add(fate)
+            elif _is_awaited(process) or self._joins_outage(process) or process.scopes in held:
+                continue
+            elif self._place(process) is Cause.HOLD:
+                held.add(process.scopes)
 
     def _refuse(self, process: Process) -> None:
         refusal = process.instance.refused
@@ -122,8 +123,14 @@ class Judge:
                 return None  # to be awaited from here
         is_with = functools.partial(_together, process)
         is_overdue = functools.partial(self._is_overdue, process.policy.allowed_s)
-        facts = [scope.facts(is_with, is_overdue) for scope in process.scopes]
-        placement = place(silence, facts)
+        facts: list[ScopeFacts] = []
+
+        def asked() -> Iterator[ScopeFacts]:
+            for scope in process.scopes:
+                facts.append(scope.facts(is_with, is_overdue))
+                yield facts[-1]
+
+        placement = place(silence, asked())
         if placement.cause is Cause.HOLD:
             self._suspects[process] = process.scopes[placement.index] if placement.whole else None
         elif placement.cause is Cause.SCOPE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -94,8 +94,9 @@ class Placement:
     whole: bool = False
 
 
-def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
-    """Decide whose death it is. `scopes` are those the process belongs to, the widest first.
+def place(silence: Silence, scopes: Iterable[ScopeFacts]) -> Placement:
+    """Decide whose death it is. `scopes` are those the process belongs to, the widest first; no more of them are asked
+    than it takes.
 
     A scope with somebody heard since the process's own beat was overdue is alive. One that is silent as a whole, and
     has MIN_SERVICES: its own incident once half of its services are late, and MIN_SERVICES for longer than is allowed;
@@ -103,17 +104,18 @@ def place(silence: Silence, scopes: Sequence[ScopeFacts]) -> Placement:
     half of the services silent at once are still one event, told in the same way for the scope they fill the most. A
     process that was given up by its scope's return has had its chance: if the scope is alive, the death is its own.
     """
-    partial = -1
+    partial: tuple[int, ScopeFacts] | None = None
     for index, scope in enumerate(scopes):
         if scope.live < MIN_SERVICES:
             continue
         if scope.heard_s >= silence.missing_s:
             lasts = scope.is_silent and scope.overdue >= MIN_SERVICES
             return Placement(Cause.SCOPE if lasts else Cause.HOLD, index, whole=True)
-        if scope.fell_silent and (partial < 0 or scope.share > scopes[partial].share):
-            partial = index
-    if partial >= 0 and not silence.released:
-        return Placement(Cause.SCOPE if scopes[partial].overdue_together >= MIN_SERVICES else Cause.HOLD, partial)
+        if scope.fell_silent and (partial is None or scope.share > partial[1].share):
+            partial = index, scope
+    if partial is not None and not silence.released:
+        index, scope = partial
+        return Placement(Cause.SCOPE if scope.overdue_together >= MIN_SERVICES else Cause.HOLD, index)
     return Placement(Cause.OWN)
 
 

@@ -2,7 +2,7 @@
 on Elasticsearch, which has a second one for that; and elsewhere each file's.
 
 What takes long begins first, so that nobody waits for it at the end. Of those on servers, the ones with an eye on the
-clock come last, when the other workers are done.
+clock come last: all workers start processes at first.
 """
 
 from __future__ import annotations
