@@ -14,9 +14,10 @@ from collector.ports import Record, TopicPartition
 from collector.settings import KafkaSettings
 from shippers.clock import SystemClock
 from shippers.errors import LastbeatError
+from tests.bench.bench_pipeline import new_settings
 from tests.bench.indexing import index
 from tests.bench.report import Report
-from tests.servers import elastic_settings, kafka_bootstrap, remove
+from tests.servers import remove
 
 CLOCK = SystemClock()
 RECORDS, ROUNDS = 150_000, 4
@@ -28,8 +29,7 @@ def run(report: Report) -> None:
     rounds = []
     for _ in range(1 + ROUNDS):
         try:
-            settings = elastic_settings(refresh_s=5.0)
-            kafka = KafkaSettings(bootstrap=kafka_bootstrap(), prefix=settings.prefix, partitions=3)
+            settings, kafka = new_settings()
         except LastbeatError as error:
             print(f"not measured: {error}")
             return

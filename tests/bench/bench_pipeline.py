@@ -48,7 +48,7 @@ def _beside_straight(report: Report, size: int, limit: float, warming: int = 0) 
     ours: list[dict[str, float]] = []
     direct: list[float] = []
     for turn in range(warming + ROUNDS):
-        settings, kafka = _settings()
+        settings, kafka = new_settings()
         try:
             _append(kafka, _spread(batches_of(f"own{size:04d}{turn}", size, EVENTS)))
             again = _spread(batches_of(f"raw{size:04d}{turn}", size, EVENTS), "cn-west")
@@ -78,7 +78,7 @@ def _beside_straight(report: Report, size: int, limit: float, warming: int = 0) 
 
 
 def _catch_up(report: Report) -> None:
-    settings, kafka = _settings()
+    settings, kafka = new_settings()
     try:
         _append(kafka, _spread(batches_of("backlog0", 200, BACKLOG)))
         stop = threading.Event()
@@ -109,7 +109,7 @@ def _rsyslog(report: Report) -> None:
     if why := rsyslog.absent():
         print(f"rsyslog not measured: {why}")
         return
-    settings, kafka = _settings()
+    settings, kafka = new_settings()
     client = ElasticClient(settings)
     try:
         index = _make_index(settings)
@@ -156,7 +156,8 @@ def _produce_alone(kafka: KafkaSettings, topic: str, batches: Sequence[Batch]) -
         producer.flush()
 
 
-def _settings() -> tuple[ElasticSettings, KafkaSettings]:
+def new_settings() -> tuple[ElasticSettings, KafkaSettings]:
+    """A prefix of its own on both servers. Raises LastbeatError where they can't run."""
     settings = elastic_settings(refresh_s=5.0)
     try:
         return settings, KafkaSettings(bootstrap=kafka_bootstrap(), prefix=settings.prefix)
